@@ -1,0 +1,305 @@
+"""All settings: one frozen dataclass a stage, read from TOML, written back beside every result.
+
+A TOML file has one table a stage (`[model]`, `[patches]`, `[losses]`, `[forge]`, `[train]`); what it leaves out keeps
+the default below. An unknown key is an error that names the nearest known one. Values marked "ours" are choices of
+this project: the NCL paper's public sources do not state them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+import types
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import tomli_w
+
+from nclforensics.errors import ConfigError, MissingInputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+EncoderName = Literal["lite", "resnet50", "resnet101"]
+ResidualName = Literal["none", "srm", "bayar"]
+ContourRole = Literal["pivot", "drop", "tampered", "authentic"]
+ContrastiveForm = Literal["infonce", "supcon", "pixel"]
+DeviceName = str  # "auto", "cpu", "cuda", "cuda:1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The shape of the network; stored beside the weights, which fit no other shape.
+
+    Attributes:
+        encoder: Key of `nclforensics.networks.build.ENCODERS`.
+        residual: Noise-residual filters beside the RGB channels.
+        error_levels: Whether the JPEG error-level channels (what a recompression would change) are added.
+        branch_channels: Channels of each branch's spatial features u.
+        embedding_dim: Length D of the unit embeddings z.
+        decoder_channels: Channels inside the fused decoder.
+    """
+
+    encoder: EncoderName = "lite"
+    residual: ResidualName = "srm"
+    error_levels: bool = True
+    branch_channels: int = 64
+    embedding_dim: int = 64
+    decoder_channels: int = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchConfig:
+    """Which patches enter the contrastive loss (caps are per image when `scope` is "image"; ours).
+
+    Attributes:
+        scope: "image": a patch is compared within its own image; "batch": with all images of the batch.
+        contour_cap: At most so many contour patches.
+        tampered_cap: At most so many tampered patches.
+        authentic_cap: At most so many authentic patches.
+        band: Width, in patches, of the zone around the contour whose patches are preferred.
+        near_share: Share of the tampered and authentic caps that the band may fill first, in [0, 1].
+    """
+
+    scope: Literal["image", "batch"] = "image"
+    contour_cap: int = 256
+    tampered_cap: int = 256
+    authentic_cap: int = 256
+    band: int = 3
+    near_share: float = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    """Weights and forms of the loss terms (all ours).
+
+    Attributes:
+        form: Contrastive form, see `nclforensics.losses.contrastive`.
+        tau: Temperature, > 0, no unit.
+        contour: The role of contour patches: "pivot" (tampered in branch plus, authentic in branch minus), or an
+            ablation: "drop" (ignored), "tampered" or "authentic" (that role in both branches).
+        contrastive: Weight of the mean of the two branches' contrastive losses; 0 switches it off.
+        pivot_consistency: Weight of the pivot-consistent loss; 0 switches it off.
+        bce: Weight of the binary cross-entropy.
+        dice: Weight of the Dice loss.
+        edge: Weight of the edge term; 0 switches it off.
+    """
+
+    form: ContrastiveForm = "infonce"
+    tau: float = 0.1
+    contour: ContourRole = "pivot"
+    contrastive: float = 0.1
+    pivot_consistency: float = 0.1
+    bce: float = 1.0
+    dice: float = 0.5
+    edge: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForgeConfig:
+    """What the forge makes (shares are probabilities and need not sum to 1: they are normalized).
+
+    Attributes:
+        size: Side of the square sample in pixels, a multiple of 8.
+        authentic: Share of samples with no tampered pixel.
+        splice: Share of splices from another photo; about one in ten is a retouch: the same place after another
+            history.
+        copy_move: Share of copy-moves.
+        removal: Share of removals by inpainting.
+        min_area: Smallest tampered share of the sample.
+        max_area: Largest tampered share of the sample.
+    """
+
+    size: int = 256
+    authentic: float = 0.3
+    splice: float = 0.4
+    copy_move: float = 0.18
+    removal: float = 0.12
+    min_area: float = 0.005
+    max_area: float = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How long and how the training runs.
+
+    Attributes:
+        dataset: "forge", a benchmark's name, or a path (manifest.csv, ManiDataset folder, JsonDataset file).
+        photos: Folder of pristine photos, needed by the forge.
+        out: Run folder: checkpoints, curves, resolved config, the finished model.
+        seed: Seeds weights, samples, mining and validation.
+        steps: Number of optimizer steps; 0 means: until `minutes` are over.
+        minutes: Wall-clock budget; 0 means: until `steps` are done. Only a run limited by steps is reproducible.
+        batch_size: Samples a step.
+        learning_rate: Peak of the cosine schedule (AdamW).
+        warmup_steps: Linear warm-up.
+        weight_decay: AdamW weight decay.
+        clip_norm: Gradient norm limit.
+        ema_decay: Decay of the averaged weights, which are the ones validated and shipped.
+        precision: "fp32" or "bf16" (autocast).
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        workers: Processes that prepare samples; 0 prepares them in the training process.
+        checkpoint_minutes: Time between checkpoints.
+        validate_every: Steps between validations; 0 validates only at the end.
+        validation_share: Share of the photos (or pairs) held out for validation, by photo, in (0, 0.5].
+        validation_samples: Size of the fixed validation set.
+    """
+
+    dataset: str = "forge"
+    photos: str = ""
+    out: str = "runs/ncl"
+    seed: int = 0
+    steps: int = 0
+    minutes: float = 0.0
+    batch_size: int = 16
+    learning_rate: float = 2e-3
+    warmup_steps: int = 200
+    weight_decay: float = 0.01
+    clip_norm: float = 5.0
+    ema_decay: float = 0.998
+    precision: Literal["fp32", "bf16"] = "fp32"
+    device: DeviceName = "auto"
+    workers: int = 1
+    checkpoint_minutes: float = 5.0
+    validate_every: int = 500
+    validation_share: float = 0.1
+    validation_samples: int = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything a training run depends on; `config.toml` of a run holds it resolved."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    patches: PatchConfig = field(default_factory=PatchConfig)
+    losses: LossConfig = field(default_factory=LossConfig)
+    forge: ForgeConfig = field(default_factory=ForgeConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanConfig:
+    """How `nclf scan` treats each image.
+
+    Attributes:
+        threshold: Score above which a pixel counts as tampered; None takes the model's calibrated one.
+        min_region: Smallest region that is reported, as a share of the image's area.
+        tile: Side in pixels of the tiles that large images are cut into; an image of at most `tile` squared pixels is
+            not cut.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        precision: "fp32" or "bf16" (autocast; faster where the processor has it, masks differ slightly).
+        max_pixels: Images with more pixels are skipped with that reason.
+        overlay: Write an overlay PNG for reading beside each mask.
+        score_map: Write the score map as a 16-bit PNG beside each mask.
+    """
+
+    threshold: float | None = None
+    min_region: float = 0.005
+    tile: int = 2048
+    device: DeviceName = "auto"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    max_pixels: int = 1_000_000_000
+    overlay: bool = False
+    score_map: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalConfig:
+    """How `nclf eval` measures.
+
+    Attributes:
+        min_region: Region size, as a share of the area, above which an authentic image counts as flagged.
+        false_positive_rate: The rate at which the headline threshold is set (0.05 gives f1@fpr5).
+        tile: As in `ScanConfig`.
+        device: As in `ScanConfig`.
+        precision: As in `ScanConfig`.
+        bootstrap: Number of resamples behind the intervals of means.
+        seed: Seeds the bootstrap.
+    """
+
+    min_region: float = 0.005
+    false_positive_rate: float = 0.05
+    tile: int = 2048
+    device: DeviceName = "auto"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    bootstrap: int = 1000
+    seed: int = 0
+
+
+ConfigT = TypeVar("ConfigT")
+
+
+def load_config(path: Path) -> RunConfig:
+    """Read a run configuration from a TOML file.
+
+    Raises:
+        MissingInputError: If there is no such file, or it cannot be read.
+        ConfigError: If it is no TOML, or has an unknown key, or a value of the wrong type.
+    """
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise MissingInputError(f"Expected a TOML configuration at {path}, found no such file.") from error
+    except OSError as error:
+        raise MissingInputError(f"Expected a TOML configuration at {path}, cannot read it: {error}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}.") from error
+    return from_tables(RunConfig, tables, where=str(path))
+
+
+def dump_config(config: Any) -> str:  # noqa: ANN401 - any of the dataclasses above
+    """Return the configuration as TOML; `from_tables(type(config), tomllib.loads(text))` gives it back."""
+    return tomli_w.dumps(_without_none(dataclasses.asdict(config)))
+
+
+def from_tables(kind: type[ConfigT], tables: dict[str, Any], *, where: str) -> ConfigT:
+    """Build a configuration dataclass from nested dictionaries, checking every key and type.
+
+    Args:
+        kind: One of the dataclasses above.
+        tables: As `tomllib` returns them.
+        where: Named in error messages.
+
+    Raises:
+        ConfigError: On an unknown key (names the nearest known one) or a value of the wrong type.
+    """
+    hints = get_type_hints(kind)
+    values: dict[str, Any] = {}
+    for key, value in tables.items():
+        if key not in hints:
+            raise ConfigError(f'Unknown key "{key}" in {where}.{_nearest(key, list(hints))}')
+        hint = hints[key]
+        if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+            if not isinstance(value, dict):
+                raise ConfigError(f'Expected a table "[{key}]" in {where}, got {value!r}.')
+            values[key] = from_tables(hint, value, where=f"{where}, section [{key}]")
+        else:
+            values[key] = _checked(value, hint, key=key, where=where)
+    return kind(**values)
+
+
+def _nearest(key: str, known: list[str]) -> str:
+    match = difflib.get_close_matches(key, known, n=1)
+    return f' Did you mean "{match[0]}"?' if match else f" Known keys: {', '.join(sorted(known))}."
+
+
+def _checked(value: Any, hint: Any, *, key: str, where: str) -> Any:  # noqa: ANN401 - TOML values are of any type
+    if get_origin(hint) is Literal:
+        if value in get_args(hint):
+            return value
+    else:
+        kinds = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+        if float in kinds and isinstance(value, int) and not isinstance(value, bool):
+            return float(value)
+        if type(value) in kinds:
+            return value
+    names = map(repr, get_args(hint)) if get_origin(hint) is Literal else [getattr(hint, "__name__", str(hint))]
+    expected = " or ".join(names)
+    raise ConfigError(f'Expected {expected} for "{key}" in {where}, got {value!r}.')
+
+
+def _without_none(value: Any) -> Any:  # noqa: ANN401 - TOML has no null: a key left out keeps its default
+    if isinstance(value, dict):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    return value

@@ -1,0 +1,1 @@
+"""Pixel-level and image-level measures of localization, and their intervals."""

@@ -1,0 +1,1 @@
+"""Patches: their grid, their roles, and which of them enter the loss."""

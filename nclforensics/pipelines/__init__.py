@@ -1,0 +1,1 @@
+"""Training, evaluation and scanning: what the commands do, without printing."""

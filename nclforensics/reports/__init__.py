@@ -1,0 +1,1 @@
+"""Documents of results and the pure functions that render them."""
