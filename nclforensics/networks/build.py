@@ -1,0 +1,89 @@
+"""From a `ModelConfig` to a network: an explicit builder for each encoder, no registration, no pre-trained weights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from nclforensics.networks.context import ASPP, ImageDeviation
+from nclforensics.networks.decoder import FusedDecoder
+from nclforensics.networks.encoder import LiteEncoder, ResNetEncoder
+from nclforensics.networks.pivot import Branch, PivotNetwork
+from nclforensics.networks.residual import BayarConv2d, ErrorLevels, SRMResidual
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import nn
+
+    from nclforensics.config import ModelConfig
+
+
+def build_network(config: ModelConfig) -> PivotNetwork:
+    """Return a freshly initialized network; weights depend on torch's global random state."""
+    return ENCODERS[config.encoder](config)
+
+
+def _lite(config: ModelConfig) -> PivotNetwork:
+    residual, image_channels, error_levels, block_channels = _inputs(config)
+    encoder = LiteEncoder(image_channels, block_channels)
+    context = ImageDeviation(encoder.deep_channels)
+    decoder = FusedDecoder(config.branch_channels, encoder.skip_channels, channels=config.decoder_channels)
+    return _assemble(config, residual, error_levels, encoder, context, decoder)
+
+
+def _resnet(config: ModelConfig, depths: tuple[int, int, int, int]) -> PivotNetwork:
+    residual, image_channels, error_levels, block_channels = _inputs(config)
+    encoder = ResNetEncoder(depths, image_channels, block_channels)
+    context = ASPP(encoder.deep_channels)
+    decoder = FusedDecoder(
+        config.branch_channels, encoder.skip_channels, channels=config.decoder_channels, reduced_skip=48, depth=2
+    )
+    return _assemble(config, residual, error_levels, encoder, context, decoder)
+
+
+def _resnet50(config: ModelConfig) -> PivotNetwork:
+    return _resnet(config, (3, 4, 6, 3))
+
+
+def _resnet101(config: ModelConfig) -> PivotNetwork:
+    return _resnet(config, (3, 4, 23, 3))
+
+
+ENCODERS: Final[dict[str, Callable[[ModelConfig], PivotNetwork]]] = {
+    "lite": _lite,
+    "resnet50": _resnet50,
+    "resnet101": _resnet101,
+}
+
+
+def _inputs(config: ModelConfig) -> tuple[nn.Module | None, int, nn.Module | None, int]:
+    residual: nn.Module | None = None
+    image_channels = 3
+    if config.residual == "srm":
+        residual = SRMResidual()
+        image_channels += SRMResidual.out_channels
+    elif config.residual == "bayar":
+        bayar = BayarConv2d()
+        residual = bayar
+        image_channels += bayar.out_channels
+    error_levels = ErrorLevels() if config.error_levels else None
+    return residual, image_channels, error_levels, ErrorLevels.out_channels if config.error_levels else 0
+
+
+def _assemble(
+    config: ModelConfig,
+    residual: nn.Module | None,
+    error_levels: nn.Module | None,
+    encoder: nn.Module,
+    context: ImageDeviation | ASPP,
+    decoder: FusedDecoder,
+) -> PivotNetwork:
+    plus, minus = (Branch(context.out_channels, config.branch_channels, config.embedding_dim) for _ in range(2))
+    return PivotNetwork(
+        residual=residual,
+        error_levels=error_levels,
+        encoder=encoder,
+        context=context,
+        branches=(plus, minus),
+        decoder=decoder,
+    )

@@ -1,0 +1,139 @@
+"""The encoders: an image becomes a shallow map with fine edges and a deep map with one cell a patch.
+
+All are trained from scratch. `LiteEncoder` is made for CPUs and native resolution; `ResNetEncoder` is the
+ResNet-50/101 (He et al., CVPR 2016) with atrous last stage (Chen et al., ECCV 2018), the paper's shape.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class EncoderFeatures(NamedTuple):
+    """What an encoder returns: `skip` (B, Cs, H/4, W/4) and `deep` (B, Cd, H/s, W/s), s the patch stride."""
+
+    skip: Tensor
+    deep: Tensor
+
+
+def conv_bn(inputs: int, outputs: int, kernel: int, *, stride: int = 1, dilation: int = 1) -> nn.Sequential:
+    """Return convolution and batch norm with 'same' padding and no bias (the norm has one)."""
+    padding = dilation * (kernel // 2)
+    conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(outputs))
+
+
+class BasicBlock(nn.Module):
+    """Two 3 x 3 convolutions with a shortcut; a strided shortcut averages, so that no pixel is skipped."""
+
+    def __init__(self, inputs: int, outputs: int, *, stride: int = 1, dilation: int = 1) -> None:
+        super().__init__()
+        self.conv1 = conv_bn(inputs, outputs, 3, stride=stride, dilation=dilation)
+        self.conv2 = conv_bn(outputs, outputs, 3, dilation=dilation)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride > 1 or inputs != outputs:
+            pool = nn.AvgPool2d(stride) if stride > 1 else nn.Identity()
+            self.shortcut = nn.Sequential(pool, conv_bn(inputs, outputs, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, inputs, H, W) to (B, outputs, H/stride, W/stride)."""
+        return F.relu(self.conv2(F.relu(self.conv1(x), inplace=True)) + self.shortcut(x), inplace=True)
+
+
+class LiteEncoder(nn.Module):
+    """A small fully convolutional encoder: stride 8 in all, only the stem's stride of 2 comes before learned filters.
+
+    Args:
+        image_channels: Channels at full resolution (RGB and residuals).
+        block_channels: Channels that come in at one value per 8 x 8 block (error levels), 0 for none.
+    """
+
+    stride = 8
+    skip_channels = 48
+    deep_channels = 160
+    halo = 192  # receptive radius 170 px at the network's output, rounded up to the 64-pixel alignment
+
+    def __init__(self, image_channels: int, block_channels: int) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(conv_bn(image_channels, 32, 5, stride=2), nn.ReLU(inplace=True))
+        self.stage2 = BasicBlock(32, 32)
+        self.stage4 = nn.Sequential(BasicBlock(32, 48, stride=2), BasicBlock(48, 48))
+        self.stage8 = nn.Sequential(BasicBlock(48, 128, stride=2), BasicBlock(128, 128))
+        self.block_norm = nn.BatchNorm2d(block_channels) if block_channels else None
+        self.stage8_wide = nn.Sequential(
+            BasicBlock(128 + block_channels, 160, dilation=2), BasicBlock(160, 160, dilation=4)
+        )
+
+    def forward(self, images: Tensor, blocks: Tensor | None) -> EncoderFeatures:
+        """Encode images (B, image_channels, H, W) and block features (B, block_channels, H/8, W/8)."""
+        skip = self.stage4(self.stage2(self.stem(images)))
+        deep = self.stage8(skip)
+        if self.block_norm is not None and blocks is not None:
+            deep = torch.cat([deep, self.block_norm(blocks).to(deep.dtype)], dim=1)
+        return EncoderFeatures(skip, self.stage8_wide(deep))
+
+
+class Bottleneck(nn.Module):
+    """1 x 1, 3 x 3 (strided or dilated), 1 x 1 convolutions with a shortcut; four times the width comes out."""
+
+    expansion = 4
+
+    def __init__(self, inputs: int, width: int, *, stride: int = 1, dilation: int = 1) -> None:
+        super().__init__()
+        outputs = width * self.expansion
+        self.conv1 = conv_bn(inputs, width, 1)
+        self.conv2 = conv_bn(width, width, 3, stride=stride, dilation=dilation)
+        self.conv3 = conv_bn(width, outputs, 1)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride > 1 or inputs != outputs:
+            self.shortcut = conv_bn(inputs, outputs, 1, stride=stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, inputs, H, W) to (B, 4 * width, H/stride, W/stride)."""
+        y = F.relu(self.conv1(x), inplace=True)
+        y = F.relu(self.conv2(y), inplace=True)
+        return F.relu(self.conv3(y) + self.shortcut(x), inplace=True)
+
+
+class ResNetEncoder(nn.Module):
+    """ResNet with an atrous last stage, so that the deep map keeps stride 16.
+
+    Args:
+        depths: Blocks of the four stages: (3, 4, 6, 3) for ResNet-50, (3, 4, 23, 3) for ResNet-101.
+        image_channels: Channels at full resolution (RGB and residuals).
+        block_channels: Channels at one value per 8 x 8 block (joined to stage 2's output), 0 for none.
+    """
+
+    stride = 16
+    skip_channels = 256
+    deep_channels = 2048
+    halo = 512  # the true receptive field is larger: tiles of this encoder agree only approximately
+
+    def __init__(self, depths: tuple[int, int, int, int], image_channels: int, block_channels: int) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            conv_bn(image_channels, 64, 7, stride=2), nn.ReLU(inplace=True), nn.MaxPool2d(3, stride=2, padding=1)
+        )
+        self.stage1 = _resnet_stage(64, 64, depths[0])
+        self.stage2 = _resnet_stage(256, 128, depths[1], stride=2)
+        self.block_join = conv_bn(512 + block_channels, 512, 1) if block_channels else None
+        self.stage3 = _resnet_stage(512, 256, depths[2], stride=2)
+        self.stage4 = _resnet_stage(1024, 512, depths[3], dilation=2)
+
+    def forward(self, images: Tensor, blocks: Tensor | None) -> EncoderFeatures:
+        """Encode images (B, image_channels, H, W) and block features (B, block_channels, H/8, W/8)."""
+        skip = self.stage1(self.stem(images))
+        deep = self.stage2(skip)
+        if self.block_join is not None and blocks is not None:
+            deep = F.relu(self.block_join(torch.cat([deep, blocks.to(deep.dtype)], dim=1)), inplace=True)
+        return EncoderFeatures(skip, self.stage4(self.stage3(deep)))
+
+
+def _resnet_stage(inputs: int, width: int, depth: int, *, stride: int = 1, dilation: int = 1) -> nn.Sequential:
+    blocks = [Bottleneck(inputs, width, stride=stride, dilation=dilation)]
+    blocks += [Bottleneck(4 * width, width, dilation=dilation) for _ in range(depth - 1)]
+    return nn.Sequential(*blocks)
