@@ -1,0 +1,89 @@
+"""Registers the operations with PyTorch, so that autograd, torch.compile and opcheck know them.
+
+Annotations must stay evaluated here (no `from __future__ import annotations`): `custom_op` reads the schema from them.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nclforensics.ops.class_lse import torch_backend
+
+
+@torch.library.custom_op("nclforensics::class_lse", mutates_args=())
+def class_lse_op(embeddings: Tensor, roles: Tensor, groups: Tensor | None, tau: float) -> Tensor:
+    """See `torch_backend.lse_forward`."""
+    return torch_backend.lse_forward(embeddings, roles, groups, tau)
+
+
+@torch.library.custom_op("nclforensics::class_lse_backward", mutates_args=())
+def class_lse_backward_op(
+    grad: Tensor, embeddings: Tensor, roles: Tensor, groups: Tensor | None, lse: Tensor, tau: float
+) -> Tensor:
+    """See `torch_backend.lse_backward`."""
+    return torch_backend.lse_backward(grad, embeddings, roles, groups, lse, tau)
+
+
+@torch.library.custom_op("nclforensics::pair_softplus", mutates_args=())
+def pair_softplus_op(embeddings: Tensor, roles: Tensor, groups: Tensor | None, bias: Tensor, tau: float) -> Tensor:
+    """See `torch_backend.softplus_forward`."""
+    return torch_backend.softplus_forward(embeddings, roles, groups, bias, tau)
+
+
+@torch.library.custom_op("nclforensics::pair_softplus_backward", mutates_args=())
+def pair_softplus_backward_op(
+    grad: Tensor, embeddings: Tensor, roles: Tensor, groups: Tensor | None, bias: Tensor, tau: float
+) -> tuple[Tensor, Tensor]:
+    """See `torch_backend.softplus_backward`."""
+    return torch_backend.softplus_backward(grad, embeddings, roles, groups, bias, tau)
+
+
+def _fake_lse(embeddings: Tensor, *_: object) -> Tensor:
+    return embeddings.new_empty((embeddings.shape[0], 3))
+
+
+def _fake_lse_backward(_: Tensor, embeddings: Tensor, *__: object) -> Tensor:
+    return torch.empty_like(embeddings)
+
+
+def _fake_softplus(_: Tensor, __: Tensor, ___: Tensor | None, bias: Tensor, ____: float) -> Tensor:
+    return torch.empty_like(bias)
+
+
+def _fake_softplus_backward(
+    _: Tensor, embeddings: Tensor, __: Tensor, ___: Tensor | None, bias: Tensor, ____: float
+) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(embeddings), torch.empty_like(bias)
+
+
+def _save_lse(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ANN401 - torch types no ctx
+    embeddings, roles, groups, ctx.tau = inputs
+    ctx.save_for_backward(embeddings, roles, groups, output)
+
+
+def _lse_gradients(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:  # noqa: ANN401 - torch types no ctx
+    embeddings, roles, groups, lse = ctx.saved_tensors
+    return class_lse_backward_op(grad, embeddings, roles, groups, lse, ctx.tau), None, None, None
+
+
+def _save_softplus(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ANN401, ARG001 - torch's protocol
+    embeddings, roles, groups, bias, ctx.tau = inputs
+    ctx.save_for_backward(embeddings, roles, groups, bias)
+
+
+def _softplus_gradients(
+    ctx: Any,  # noqa: ANN401 - torch types no ctx
+    grad: Tensor,
+) -> tuple[Tensor, None, None, Tensor, None]:
+    embeddings, roles, groups, bias = ctx.saved_tensors
+    dz, dbias = pair_softplus_backward_op(grad, embeddings, roles, groups, bias, ctx.tau)
+    return dz, None, None, dbias, None
+
+
+class_lse_op.register_fake(_fake_lse)
+class_lse_op.register_autograd(_lse_gradients, setup_context=_save_lse)
+class_lse_backward_op.register_fake(_fake_lse_backward)
+pair_softplus_op.register_fake(_fake_softplus)
+pair_softplus_op.register_autograd(_softplus_gradients, setup_context=_save_softplus)
+pair_softplus_backward_op.register_fake(_fake_softplus_backward)
