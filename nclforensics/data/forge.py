@@ -1,0 +1,174 @@
+"""Training forgeries on the fly: splice, copy-move, removal and authentic samples from a pool of pristine photos.
+
+A sample depends on the photos' contents, the configuration, the seed and its index alone: not on the process, the
+order of calls or the names of files. Its recipe says what was done.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import cv2
+import numpy as np
+
+from nclforensics.data.canvas import Canvas
+from nclforensics.data.copy_move import copy_move
+from nclforensics.data.endings import Ending, apply_ending, draw_ending, save
+from nclforensics.data.histories import GRID_STARTS, Image, Step, apply_step, chance, draw_source_steps
+from nclforensics.data.photos import GRID, Photo, PhotoPool
+from nclforensics.data.removal import removal
+from nclforensics.data.splice import splice
+from nclforensics.data.views import cut_view, draw_view
+from nclforensics.errors import ConfigError, MissingInputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from nclforensics.config import ForgeConfig
+
+KINDS: Final = ("authentic", "splice", "copy_move", "removal")
+ATTEMPTS: Final = 60
+VISIBLE_CHANGE: Final = 2.0  # grey levels: an edit below this on average cannot be seen, so it may not be a label
+LARGEST: Final = {"splice": 1.0, "copy_move": 0.2, "removal": 0.15}  # share of the canvas, below the configured limit
+VIEWS: Final = 4  # views compared when the sample is to show contrasting textures
+
+
+@dataclass(frozen=True)
+class ForgedSample:
+    """One sample.
+
+    Attributes:
+        image: uint8 (S, S, 3) RGB.
+        mask: bool (S, S), True = tampered; all False for kind "authentic".
+        kind: One of KINDS.
+        recipe: What was done, in plain values that JSON can hold.
+        encoded: The bytes of the JPEG file whose pixels `image` is, if the sample's history ends with one.
+    """
+
+    image: Image
+    mask: NDArray[np.bool_]
+    kind: str
+    recipe: dict[str, Any]
+    encoded: bytes | None
+
+
+class Forge:
+    """Makes sample number `index` of an endless, seeded set.
+
+    Raises:
+        ConfigError: If the configuration's size, shares or areas make no sense.
+    """
+
+    def __init__(self, photos: PhotoPool, config: ForgeConfig, seed: int) -> None:
+        self.photos = photos
+        self.config = config
+        self.seed = seed
+        self._shares = _checked_shares(config)
+
+    def sample(self, index: int) -> ForgedSample:
+        """Return sample `index`, >= 0: the same one at every call.
+
+        Raises:
+            MissingInputError: If the photos are too small or too uniform to forge such a sample.
+        """
+        # The fourth number sets this stream apart: NumPy takes [seed, index] and [seed, index, 0] for the same seed.
+        kind = str(np.random.default_rng([self.seed, index, 0, 1]).choice(KINDS, p=self._shares))
+        for attempt in range(ATTEMPTS):
+            sample = self._attempt(np.random.default_rng([self.seed, index, attempt]), kind, index)
+            if sample is not None:
+                return sample
+        raise MissingInputError(
+            f"Sample {index} ({kind}) could not be forged in {ATTEMPTS} attempts: the photos are too uniform or too "
+            "small for a visible edit of the configured area. Add other photos."
+        )
+
+    def _attempt(self, rng: np.random.Generator, kind: str, index: int) -> ForgedSample | None:
+        size = self.config.size
+        host = self.photos.draw_scene(rng, min_side=size)
+        ending = draw_ending(rng, size=size, room=host.shortest_side)
+        canvas, opening = _open_canvas(rng, host, ending, contrasting=chance(rng, 0.25))
+        edits: list[Step] = []
+        if kind != "authentic":
+            before = canvas.image.copy()
+            edits = self._edit(rng, canvas, kind, host.sha256)
+            if not _visible(before, canvas):
+                return None
+        image, mask = apply_ending(canvas.image, canvas.mask, ending, size=size)
+        share = np.count_nonzero(mask) / mask.size
+        if kind != "authentic" and not self.config.min_area <= share <= self.config.max_area:
+            return None
+        image, encoded = save(image, ending)
+        recipe = {
+            "seed": self.seed,
+            "index": index,
+            "kind": kind,
+            "pool": self.photos.sha256,
+            "photos": [host.sha256, *(edit["donor"] for edit in edits if "donor" in edit)],
+            "opening": opening,
+            "edits": edits,
+            "ending": ending.record(),
+        }
+        return ForgedSample(image, mask, kind, recipe, encoded)
+
+    def _edit(self, rng: np.random.Generator, canvas: Canvas, kind: str, host: str) -> list[Step]:
+        largest = max(min(self.config.max_area, LARGEST[kind]), self.config.min_area)
+        lowest, highest = np.log(self.config.min_area * 1.1), np.log(largest * 0.95)
+        share = np.exp(lowest + (highest - lowest) * rng.random() ** 0.75)  # somewhat larger than log-uniform
+        regions = int(rng.choice([1, 2, 3, 4], p=[0.72, 0.14, 0.09, 0.05]))
+        area = max(24.0, share * canvas.side**2 / regions)
+        if kind == "splice":
+            return [splice(canvas, rng, area=area, pool=self.photos, host=host) for _ in range(regions)]
+        edit = copy_move if kind == "copy_move" else removal
+        return [edit(canvas, rng, area=area) for _ in range(regions)]
+
+
+def _checked_shares(config: ForgeConfig) -> list[float]:
+    if config.size < 64 or config.size % 8:  # noqa: PLR2004 - below, shapes and histories no longer fit
+        raise ConfigError(f'Expected forge "size" to be a multiple of 8 and at least 64, got {config.size}.')
+    if not 0 < config.min_area < config.max_area <= 1:
+        raise ConfigError(f"Expected 0 < min_area < max_area <= 1, got {config.min_area} and {config.max_area}.")
+    shares = [float(getattr(config, kind)) for kind in KINDS]
+    if min(shares) < 0 or sum(shares) <= 0:
+        raise ConfigError(
+            f"Expected forge shares of at least 0 with a positive sum, got {dict(zip(KINDS, shares, strict=True))}."
+        )
+    return [share / sum(shares) for share in shares]
+
+
+def _open_canvas(rng: np.random.Generator, host: Photo, ending: Ending, *, contrasting: bool) -> tuple[Canvas, Step]:
+    """Cut the canvas out of the host and give it the host's own history."""
+    size = (ending.canvas, ending.canvas)
+    turned = chance(rng, 0.05)
+    resized = turned or chance(rng, 0.2)
+    views = []
+    for _ in range(VIEWS if contrasting else 1):
+        scales = (0.4, 1.2) if resized else (1.0, 1.0)
+        view = draw_view(rng, photo=host.pixels.shape, size=size, scales=scales, turn=turned, grid=GRID)
+        assert view is not None  # the canvas is no larger than the host
+        views.append((cut_view(host.pixels, view, size), view))
+    image, view = max(views, key=lambda pair: _texture_contrast(pair[0])) if contrasting else views[0]
+    steps = draw_source_steps(rng)
+    if steps and steps[-1]["op"] == "jpeg" and chance(rng, 0.2):
+        steps[-1]["phase"] = [int(v) for v in rng.integers(0, GRID_STARTS, 2)]
+    for step in steps:
+        image = apply_step(image, step)
+    return Canvas(image, np.zeros(size, np.bool_)), {"view": view, "steps": steps}
+
+
+def _texture_contrast(image: Image) -> float:
+    """Return how much the texture differs over the image: smooth sky beside foliage is the hard authentic case."""
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    detail = cv2.convertScaleAbs(cv2.Laplacian(grey, cv2.CV_16S))
+    cells = cv2.resize(detail, (12, 12), interpolation=cv2.INTER_AREA)
+    return float(cells.std())
+
+
+def _visible(before: Image, canvas: Canvas) -> bool:
+    """Tell whether the edit changed what it marks: most pixels, and by VISIBLE_CHANGE grey levels on average."""
+    inside = canvas.mask.astype(np.uint8)
+    change = cv2.absdiff(before, canvas.image)
+    mean = max(cv2.mean(change, inside)[:3])
+    grey = cv2.cvtColor(change, cv2.COLOR_RGB2GRAY)
+    changed = cv2.countNonZero(cv2.bitwise_and(grey, grey, mask=inside))
+    return mean >= VISIBLE_CHANGE and 2 * changed >= cv2.countNonZero(inside)

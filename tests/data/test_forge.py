@@ -1,0 +1,245 @@
+"""Tests of the forge as a whole: determinism, labels, shares and recipes."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import multiprocessing
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import pytest
+
+from nclforensics.config import ForgeConfig
+from nclforensics.data.canvas import MARGIN
+from nclforensics.data.endings import ENDING_SHARES
+from nclforensics.data.forge import KINDS, Forge, ForgedSample
+from nclforensics.data.histories import Image, apply_step, decode_jpeg
+from nclforensics.data.photos import PhotoPool
+from nclforensics.data.views import cut_view
+from nclforensics.errors import ConfigError, MissingInputError
+from tests.photo_folders import make_cutout, make_photo_folder, write_photo
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SMALL = ForgeConfig(size=64, min_area=0.02)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six photos and a cut-out object."""
+    photos = make_photo_folder(tmp_path_factory.mktemp("photos"))
+    write_photo(photos / "cutout.png", make_cutout())
+    return photos
+
+
+@pytest.fixture(scope="module")
+def samples(folder: Path) -> list[ForgedSample]:
+    """The first 400 samples of a forge."""
+    forge = Forge(PhotoPool.from_folder(folder), SMALL, 0)
+    return [forge.sample(index) for index in range(400)]
+
+
+def only(kind: str, **more: float) -> ForgeConfig:
+    """Return a configuration that makes one kind."""
+    shares = {name: float(name == kind) for name in KINDS}
+    return dataclasses.replace(SMALL, **shares, **more)  # type: ignore[arg-type]
+
+
+def digest(sample: ForgedSample) -> str:
+    """Return a fingerprint of all that a sample holds."""
+    parts = (sample.image.tobytes(), sample.mask.tobytes(), sample.encoded or b"", json.dumps(sample.recipe).encode())
+    return hashlib.sha256(b"".join(parts)).hexdigest()
+
+
+def digests_of(forge: Forge, indices: list[int]) -> dict[int, str]:
+    """Return the fingerprints of some samples, made in this order."""
+    return {index: digest(forge.sample(index)) for index in indices}
+
+
+def test_sample_does_not_depend_on_call_order_or_process(folder: Path) -> None:
+    """A spawned process that goes backwards makes the same samples as this one."""
+    forge = Forge(PhotoPool.from_folder(folder), SMALL, 5)
+    here = digests_of(forge, list(range(12)))
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        there = pool.apply(digests_of, (forge, list(range(11, -1, -1))))
+    assert there == here
+
+
+def test_seed_and_index_change_the_sample(folder: Path) -> None:
+    """No two of these images of one kind are alike."""
+    photos = PhotoPool.from_folder(folder)
+    forges = [Forge(photos, only("authentic"), seed) for seed in (0, 1, 2**62)]
+    images = {forge.sample(index).image.tobytes() for forge in forges for index in range(4)}
+    assert len(images) == 12
+
+
+def test_samples_have_the_size_and_types_of_the_contract(samples: list[ForgedSample]) -> None:
+    """Images uint8 (S, S, 3), masks bool (S, S)."""
+    for sample in samples:
+        assert sample.image.shape == (64, 64, 3)
+        assert sample.image.dtype == np.uint8
+        assert sample.mask.shape == (64, 64)
+        assert sample.mask.dtype == np.bool_
+
+
+def test_only_authentic_masks_are_empty_and_areas_keep_their_limits(samples: list[ForgedSample]) -> None:
+    """Authentic: no pixel. Every other kind: between min_area and max_area of the sample."""
+    for sample in samples:
+        share = sample.mask.mean()
+        if sample.kind == "authentic":
+            assert share == 0
+        else:
+            assert SMALL.min_area <= share <= SMALL.max_area
+
+
+def test_kinds_come_in_the_configured_shares(samples: list[ForgedSample]) -> None:
+    """Over 400 samples each kind is within 7 points of its share."""
+    kinds = [sample.kind for sample in samples]
+    shares = {kind: kinds.count(kind) / len(kinds) for kind in KINDS}
+    assert shares == pytest.approx({kind: getattr(SMALL, kind) for kind in KINDS}, abs=0.07)
+
+
+def test_forged_and_authentic_samples_end_alike(samples: list[ForgedSample]) -> None:
+    """The last global history says nothing about the label: both follow the same shares."""
+    for authentic in (True, False):
+        names = [s.recipe["ending"]["name"] for s in samples if (s.kind == "authentic") == authentic]
+        shares = {name: names.count(name) / len(names) for name in ENDING_SHARES}
+        assert shares == pytest.approx(ENDING_SHARES, abs=0.13)
+
+
+def test_jpeg_bytes_are_the_image(samples: list[ForgedSample]) -> None:
+    """A sample whose history ends with JPEG carries the file, any other one carries none."""
+    endings = {sample.encoded is not None for sample in samples}
+    assert endings == {True, False}
+    for sample in samples:
+        if sample.encoded is None:
+            assert sample.recipe["ending"]["last"] is None
+        else:
+            assert np.array_equal(decode_jpeg(sample.encoded), sample.image)
+
+
+def unforged(sample: ForgedSample, pool: PhotoPool) -> Image:
+    """Rebuild, from the recipe, the canvas as it was before the edits."""
+    by_hash = {file.sha256: index for index, file in enumerate(pool.files)}
+    host = pool.photo(by_hash[sample.recipe["photos"][0]])
+    assert host is not None
+    side = sample.recipe["ending"]["canvas"]
+    image = cut_view(host.pixels, sample.recipe["opening"]["view"], (side, side))
+    for step in sample.recipe["opening"]["steps"]:
+        image = apply_step(image, step)
+    return image
+
+
+@pytest.mark.parametrize("kind", ["splice", "copy_move", "removal"])
+def test_mask_marks_what_changed(folder: Path, kind: str) -> None:
+    """Saved as it is, a sample differs from its unforged canvas inside the mask and nowhere beyond the feather."""
+    pool = PhotoPool.from_folder(folder)
+    forge = Forge(pool, only(kind), 3)
+    seen = 0
+    for index in range(120):
+        sample = forge.sample(index)
+        if sample.recipe["ending"]["name"] != "as_is":
+            continue
+        seen += 1
+        change = np.abs(sample.image.astype(int) - unforged(sample, pool)).max(axis=2)
+        hard = all(edit.get("feather") == 0 for edit in sample.recipe["edits"])
+        reach = 1 if hard else 2 * MARGIN + 1
+        near = cv2.dilate(sample.mask.astype(np.uint8), np.ones((reach, reach), np.uint8)) > 0
+        assert not change[~near].any()
+        assert change[sample.mask].mean() >= 2
+        assert (change[sample.mask] > 0).mean() >= 0.5
+    assert seen > 10
+
+
+def test_authentic_sample_saved_as_it_is_equals_the_canvas(folder: Path) -> None:
+    """Nothing is done to an authentic sample but what its recipe says."""
+    pool = PhotoPool.from_folder(folder)
+    forge = Forge(pool, only("authentic"), 3)
+    plain = [s for s in map(forge.sample, range(60)) if s.recipe["ending"]["name"] == "as_is"]
+    assert plain
+    for sample in plain:
+        assert np.array_equal(sample.image, unforged(sample, pool))
+
+
+def test_unaltered_copy_move_repeats_its_source(folder: Path) -> None:
+    """Copied at scale 1 with a hard edge, the marked pixels are those of the recorded source."""
+    pool = PhotoPool.from_folder(folder)
+    forge = Forge(pool, only("copy_move"), 4)
+    seen = 0
+    for sample in map(forge.sample, range(600)):
+        [edit, *others] = sample.recipe["edits"]
+        plain = edit["view"]["scale"] == 1 and not edit["mirrored"] and not edit["steps"] and edit["feather"] == 0
+        if others or not plain or sample.recipe["ending"]["name"] != "as_is":
+            continue
+        seen += 1
+        down, right = (c - a for c, a in zip(edit["view"]["corner"], edit["at"], strict=True))
+        rows, columns = np.nonzero(sample.mask)
+        source = unforged(sample, pool)[rows + down, columns + right]
+        assert np.array_equal(sample.image[rows, columns], source)
+    assert seen > 2
+
+
+def test_splice_names_its_donors(samples: list[ForgedSample]) -> None:
+    """The recipe lists host and donors by hash, and a donor is another photo."""
+    for sample in samples:
+        donors = [edit["donor"] for edit in sample.recipe["edits"] if "donor" in edit]
+        assert sample.recipe["photos"][1:] == donors
+        assert sample.recipe["photos"][0] not in donors
+
+
+def test_cutout_objects_are_pasted_with_their_own_outline(folder: Path) -> None:
+    """With an object in the folder, some splices use it; the mask is then its disk."""
+    forge = Forge(PhotoPool.from_folder(folder), only("splice"), 0)
+    found = [s for s in map(forge.sample, range(300)) if [e.get("shape") for e in s.recipe["edits"]] == ["alpha"]]
+    largest = max(found, key=lambda sample: np.count_nonzero(sample.mask))
+    height, width = np.ptp(np.argwhere(largest.mask), axis=0) + 1
+    assert np.count_nonzero(largest.mask) / (height * width) == pytest.approx(np.pi / 4, abs=0.04)
+
+
+def test_recipes_are_plain_json(samples: list[ForgedSample]) -> None:
+    """A recipe survives being written down."""
+    for sample in samples:
+        assert json.loads(json.dumps(sample.recipe)) == sample.recipe
+
+
+def test_every_ending_and_edit_occurs(samples: list[ForgedSample]) -> None:
+    """400 samples show all endings and all edits."""
+    assert {sample.recipe["ending"]["name"] for sample in samples} == set(ENDING_SHARES)
+    edits = {edit["op"] for sample in samples for edit in sample.recipe["edits"]}
+    assert edits == {"splice", "retouch", "copy_move", "removal"}
+
+
+def test_broken_photo_does_not_stop_the_forge(folder: Path, tmp_path: Path) -> None:
+    """A pool with a broken file goes on, and reports it."""
+    make_photo_folder(tmp_path, count=3)
+    for number in range(3):
+        (tmp_path / f"broken{number}.png").write_bytes(b"broken" + bytes([number]))
+    pool = PhotoPool.from_folder(tmp_path)
+    forge = Forge(pool, SMALL, 0)
+    made = [forge.sample(index) for index in range(20)]
+    assert len(made) == 20
+    assert len(pool.unreadable) == 3
+    assert folder.is_dir()
+
+
+def test_photos_without_a_visible_edit_are_an_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no attempt changes enough, an error says so: no wrong label, no endless loop."""
+    monkeypatch.setattr("nclforensics.data.forge.VISIBLE_CHANGE", 256.0)
+    forge = Forge(PhotoPool.from_folder(folder), only("copy_move"), 0)
+    with pytest.raises(MissingInputError, match="uniform"):
+        forge.sample(0)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"size": 100}, {"size": 8}, {"min_area": 0.0}, {"max_area": 0.001}, {"splice": -0.1}],
+    ids=["size not a multiple of 8", "size too small", "no least area", "areas swapped", "negative share"],
+)
+def test_senseless_configuration_is_refused(folder: Path, change: dict[str, float]) -> None:
+    """Wrong sizes, areas and shares are errors when the forge is made, not later."""
+    with pytest.raises(ConfigError, match="Expected"):
+        Forge(PhotoPool.from_folder(folder), dataclasses.replace(ForgeConfig(), **change), 0)  # type: ignore[arg-type]

@@ -1,0 +1,111 @@
+"""Tests of the steps of a history."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from nclforensics.data.histories import (
+    DRAWS,
+    NOISE_SIDE,
+    Step,
+    apply_step,
+    decode_jpeg,
+    draw_filter,
+    draw_jpeg,
+    draw_source_steps,
+    jpeg_bytes,
+)
+from tests.photo_folders import make_photo
+
+
+def jpeg_step(quality: int, **more: object) -> Step:
+    """Return a JPEG saving without colour subsampling."""
+    return {"op": "jpeg", "quality": quality, "colour_quality": quality, "subsampling": "4:4:4", **more}
+
+
+@pytest.mark.parametrize("op", [*DRAWS, "jpeg"])
+def test_step_changes_the_image_the_same_way_each_time_and_leaves_its_input(op: str) -> None:
+    """A step is a pure function of image and record, and it does something."""
+    image = make_photo()
+    kept = image.copy()
+    rng = np.random.default_rng(3)
+    step = draw_jpeg(rng) if op == "jpeg" else DRAWS[op](rng)
+    first = apply_step(image, step)
+    again = apply_step(image, json.loads(json.dumps(step)))
+    assert first.shape == image.shape
+    assert first.dtype == np.uint8
+    assert np.array_equal(first, again)
+    assert np.array_equal(image, kept)
+    assert not np.array_equal(first, image)
+
+
+def test_jpeg_file_holds_the_pixels_of_the_step() -> None:
+    """The bytes decode to what applying the step gives."""
+    image, step = make_photo(), jpeg_step(80)
+    content = jpeg_bytes(image, step)
+    assert content.startswith(b"\xff\xd8")
+    assert np.array_equal(decode_jpeg(content), apply_step(image, step))
+
+
+def test_jpeg_colours_are_not_swapped() -> None:
+    """A red image stays red."""
+    red = np.zeros((16, 16, 3), np.uint8)
+    red[:, :, 0] = 220
+    assert apply_step(red, jpeg_step(95)).mean((0, 1)) == pytest.approx([220, 0, 0], abs=3)
+
+
+def test_jpeg_grid_starts_at_its_phase() -> None:
+    """Saving again on the same grid changes less than on another grid: the trace that the network is to learn."""
+    once = apply_step(make_photo(128, 128), jpeg_step(60, phase=[3, 5]))
+
+    def change(phase: list[int]) -> float:
+        return float(np.abs(apply_step(once, jpeg_step(60, phase=phase)).astype(float) - once).mean())
+
+    assert change([3, 5]) < 0.5 * min(change([0, 0]), change([5, 3]))
+
+
+def test_colour_quality_changes_colour_and_not_brightness() -> None:
+    """Another table for colour: brightness stays, colour loses."""
+    image = make_photo()
+    step = jpeg_step(90)
+    plain, coarse = apply_step(image, step), apply_step(image, {**step, "colour_quality": 40})
+    weights = np.array([0.299, 0.587, 0.114])
+    brightness = np.abs((plain.astype(float) - coarse) @ weights).mean()
+    colour = np.abs(plain.astype(float) - coarse).mean()
+    assert colour > 1
+    assert brightness < 0.6
+
+
+def test_drawn_jpeg_stays_within_its_qualities() -> None:
+    """Qualities lie in the given range and reach both ends' neighbourhood; every subsampling occurs."""
+    rng = np.random.default_rng(0)
+    steps = [draw_jpeg(rng, low=50, high=90) for _ in range(400)]
+    qualities = [step["quality"] for step in steps]
+    assert 50 <= min(qualities) <= 53
+    assert 87 <= max(qualities) <= 90
+    assert {step["subsampling"] for step in steps} == {"4:4:4", "4:2:2", "4:2:0"}
+
+
+def test_grey_noise_is_the_same_in_all_channels() -> None:
+    """Noise in brightness only leaves the colour as it was; its spread is the sigma asked for."""
+    flat = np.full((200, 200, 3), 128, np.uint8)
+    noisy = apply_step(flat, {"op": "noise", "sigma": 5.0, "grey": True, "offset": [10, NOISE_SIDE - 1]}).astype(int)
+    assert np.array_equal(noisy[:, :, 0], noisy[:, :, 2])
+    assert noisy.std() == pytest.approx(5, rel=0.05)
+
+
+def test_noise_covers_images_larger_than_its_field() -> None:
+    """A canvas wider than the stored noise gets noise everywhere."""
+    flat = np.full((20, NOISE_SIDE + 50, 3), 128, np.uint8)
+    noisy = apply_step(flat, {"op": "noise", "sigma": 4.0, "grey": False, "offset": [0, 0]})
+    assert noisy[:, NOISE_SIDE:].std() > 3
+
+
+def test_drawn_filters_are_plain_records() -> None:
+    """Every drawn step survives JSON unchanged, so that a recipe can be kept."""
+    rng = np.random.default_rng(0)
+    steps = [draw_filter(rng) for _ in range(100)] + [s for _ in range(100) for s in draw_source_steps(rng)]
+    assert json.loads(json.dumps(steps)) == steps
