@@ -1,0 +1,131 @@
+"""`nclf train`: train a network from scratch."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path  # noqa: TC003 - typer reads annotations at run time
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from nclforensics.cli.console import print_note, print_result, printable
+from nclforensics.cli.options import DeviceOption, Precision, QuietOption  # noqa: TC001 - read at run time
+from nclforensics.config import RunConfig, load_config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+EXAMPLES: Final = (
+    "Examples: nclf train --photos photos/ --minutes 100 --out runs/first (forgeries made on the fly) | "
+    "nclf train --dataset mine/ --steps 20000 (a folder with manifest.csv, Tp and Gt folders, or a JsonDataset file) | "
+    "nclf train --out runs/first --resume (go on where it stopped)"
+)
+
+
+def train(
+    ctx: typer.Context,
+    *,
+    dataset: Annotated[
+        str | None,
+        typer.Option("--dataset", help="forge (default), or a folder or file with images and masks.", metavar="NAME|PATH"),
+    ] = None,
+    photos: Annotated[Path | None, typer.Option("--photos", help="Folder of pristine photos for the forge.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Run folder. Default: runs/ncl.")] = None,
+    config: Annotated[Path | None, typer.Option("--config", help="TOML file; options given here win over it.")] = None,
+    minutes: Annotated[float | None, typer.Option("--minutes", help="Wall-clock budget.", min=0)] = None,
+    steps: Annotated[int | None, typer.Option("--steps", help="Number of steps; makes the run repeatable.", min=0)] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Samples a step.", min=1)] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seeds weights, samples and mining.", min=0)] = None,
+    workers: Annotated[int | None, typer.Option("--workers", help="Processes that prepare samples.", min=0)] = None,
+    device: DeviceOption = "auto",
+    precision: Annotated[
+        Precision | None, typer.Option("--precision", help="bf16 is faster where the processor has it.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out from its checkpoint.")] = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Train a network from scratch, without pre-trained weights, and calibrate it on held-out authentic photos.
+
+    The run folder gets checkpoints, config.toml, history.jsonl, TensorBoard logs, curves.png, samples.png and model/,
+    which `nclf scan --weights RUN` uses.
+    """
+    from nclforensics.pipelines.train import run_training  # noqa: PLC0415 - torch loads only when needed
+
+    given = {
+        "dataset": dataset,
+        "photos": None if photos is None else str(photos),
+        "out": None if out is None else str(out),
+        "minutes": minutes,
+        "steps": steps,
+        "batch_size": batch_size,
+        "seed": seed,
+        "workers": workers,
+        "device": None if device == "auto" else device,
+        "precision": None if precision is None else precision.value,
+    }
+    settings = _settings(config, given, resume=resume)
+    signal.signal(signal.SIGTERM, _interrupt)
+    command = shlex.join(ctx.obj or ["nclf", *sys.argv[1:]])
+    with _Bar(settings, quiet=quiet) as bar:
+        summary = run_training(settings, resume=resume, command=command, report=bar.show)
+    state = summary.state
+    print_note(
+        f"{state.step} steps in {state.seconds / 60:.1f} minutes; best validation f1@fpr5 {state.best_score:.3f} at step "
+        f"{state.best_step}. Threshold {summary.threshold:.4f}, weights sha256 {summary.sha256[:12]}.",
+        quiet=quiet,
+    )
+    print_result(printable(str(summary.folder / "model")))
+
+
+def _settings(config: Path | None, given: dict[str, Any], *, resume: bool) -> RunConfig:
+    """Return file and options as one configuration; a resumed run starts from its own stored one."""
+    from pathlib import Path  # noqa: PLC0415 - needed at run time here only
+
+    settings = load_config(config) if config else RunConfig()
+    stored = Path(given["out"] or settings.train.out) / "config.toml"
+    if resume and config is None and stored.is_file():
+        settings = load_config(stored)
+    return replace(settings, train=replace(settings.train, **{k: v for k, v in given.items() if v is not None}))
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    """Treat a polite kill like Ctrl-C: the checkpoint is written before the process ends."""
+    raise KeyboardInterrupt
+
+
+class _Bar:
+    """A progress bar over steps or minutes on stderr; silent if that is no terminal, but validations are still said."""
+
+    def __init__(self, settings: RunConfig, *, quiet: bool) -> None:
+        from tqdm import tqdm  # noqa: PLC0415 - keeps `nclf --help` quick
+
+        self.quiet = quiet
+        self.in_steps = settings.train.steps > 0
+        total = settings.train.steps if self.in_steps else settings.train.minutes
+        form = "{l_bar}{bar}| {n:.1f}/{total:.1f} {unit} {postfix}"
+        disable = True if quiet else None
+        self.bar = tqdm(
+            total=total, unit="steps" if self.in_steps else "min", bar_format=form, file=sys.stderr, disable=disable
+        )
+        self.write: Callable[..., None] = self.bar.write
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()
+
+    def show(self, row: dict[str, float]) -> None:
+        """Move the bar, or print the line of a validation."""
+        if row["validation"]:
+            line = f"step {row['step']:.0f} ({row['minutes']:.1f} min): f1@fpr5 {row['f1_at_fpr']:.3f}, "
+            line += f"f1@0.5 {row['f1']:.3f}, pixel AUC {row['pixel_auc']:.3f}, loss {row['loss']:.4f}"
+            if not self.quiet:
+                self.write(line, file=sys.stderr)
+            return
+        self.bar.n = row["step"] if self.in_steps else row["minutes"]
+        self.bar.set_postfix_str(f"loss {row['total']:.3f}, {row['samples_per_second']:.1f} samples/s")

@@ -1,0 +1,67 @@
+"""Calibration: which threshold flags which share of authentic photos.
+
+A photo is flagged if any region above the threshold is larger than `min_region` of its area. Each held-out photo is
+measured as it is and saved once more as JPEG, since a photo that reaches an examiner has often been re-saved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nclforensics.data.histories import decode_jpeg, jpeg_bytes
+from nclforensics.metrics.image import threshold_at_rate
+from nclforensics.metrics.regions import evidence_score
+from nclforensics.pipelines.inference import Localizer
+from nclforensics.pipelines.seeding import derived_seed
+from nclforensics.results import Calibration
+
+RATES: Final = (0.01, 0.02, 0.05, 0.1, 0.2)
+MIN_REGION: Final = 0.005
+MIN_SIDE: Final = 64  # smaller images are inconclusive in a scan, so they calibrate nothing
+LOWEST_QUALITY: Final = 60
+HIGHEST_QUALITY: Final = 96
+
+
+def calibrate(
+    localizer: Localizer,
+    images: Iterator[NDArray[np.uint8]],
+    *,
+    seed: int,
+    report: Callable[[int], None] = lambda _done: None,
+) -> Calibration:
+    """Measure the thresholds on authentic photos.
+
+    Args:
+        localizer: Holds the network.
+        images: Authentic photos that the network has not seen, uint8 (H, W, 3) RGB.
+        seed: Seeds the JPEG qualities.
+        report: Called with the number of images done.
+    """
+    evidence: list[float] = []
+    for image in images:
+        if min(image.shape[:2]) < MIN_SIDE:
+            continue
+        for version in (image, _saved_again(image, seed=derived_seed(seed, "calibration", len(evidence)))):
+            evidence.append(evidence_score(localizer.localize(version), min_region=MIN_REGION))
+            report(len(evidence))
+    # A rate that not even one image stands for would be a guess.
+    rates = tuple(rate for rate in RATES if rate * len(evidence) >= 1)
+    return Calibration(
+        false_positive_rates=rates,
+        thresholds=tuple(threshold_at_rate(evidence, rate=rate) for rate in rates),
+        min_region=MIN_REGION,
+        authentic=len(evidence),
+        source="held-out authentic photos of the training data's sources, each as it is and saved again as JPEG "
+        f"(quality {LOWEST_QUALITY} to {HIGHEST_QUALITY})",
+    )
+
+
+def _saved_again(image: NDArray[np.uint8], *, seed: int) -> NDArray[np.uint8]:
+    rng = np.random.default_rng(seed)
+    quality = int(rng.integers(LOWEST_QUALITY, HIGHEST_QUALITY + 1))
+    subsampling = "4:2:0" if rng.random() < 0.7 else "4:4:4"  # noqa: PLR2004 - 4:2:0 is the usual case
+    return decode_jpeg(jpeg_bytes(image, {"op": "jpeg", "quality": quality, "colour_quality": quality, "subsampling": subsampling}))

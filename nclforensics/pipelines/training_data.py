@@ -1,0 +1,272 @@
+"""Where training samples come from: the forge, or pairs of image and mask on disk.
+
+Every sample is a function of (data, configuration, seed, index). Step k of a run with batch size B always sees the
+indices k B ... k B + B - 1, whatever the number of worker processes and wherever the run was interrupted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from nclforensics.config import RunConfig
+from nclforensics.data.forge import Forge
+from nclforensics.data.images import read_image, read_mask
+from nclforensics.data.manifest import ImagePair, read_dataset
+from nclforensics.data.photos import PhotoPool
+from nclforensics.errors import ConfigError, DatasetError, UsageError
+from nclforensics.pipelines.seeding import derived_seed
+
+RGBImage = NDArray[np.uint8]
+GRID = 8  # crops start on the 8 x 8 grid of JPEG, so that block traces keep their phase
+
+
+class TrainingSample(NamedTuple):
+    """One sample, or a batch with a leading B: image uint8 (3, S, S), mask bool (S, S), valid bool (S, S)."""
+
+    image: Tensor
+    mask: Tensor
+    valid: Tensor
+
+
+class AuthenticImages(Protocol):
+    """Whole authentic images, one after the other, for calibration."""
+
+    def __call__(self) -> Iterator[RGBImage]:
+        """Yield images, uint8 (H, W, 3) RGB."""
+        ...
+
+
+@dataclass(frozen=True)
+class TrainingSources:
+    """What a run trains on, and what it holds back.
+
+    Attributes:
+        train: Sample by index, endless.
+        validation: Sample by index, 0 ... validation_samples - 1, from held-out photos only.
+        authentic: The held-out authentic images, whole.
+        description: For the manifest of the weights: what the data was, with counts and a digest.
+    """
+
+    train: Dataset[TrainingSample]
+    validation: Dataset[TrainingSample]
+    authentic: AuthenticImages
+    description: dict[str, str | int]
+
+
+def open_sources(config: RunConfig) -> TrainingSources:
+    """Open the data set that the configuration names and split off the held-out part.
+
+    Raises:
+        UsageError: If the forge is asked for without photos.
+        MissingInputError: If a folder is missing or holds nothing usable.
+        DatasetError: If a data set cannot be used.
+    """
+    if not 0 < config.train.validation_share <= 0.5:  # noqa: PLR2004 - more held out than trained on makes no sense
+        raise ConfigError(f"Expected validation_share in (0, 0.5], got {config.train.validation_share}.")
+    return _forge_sources(config) if config.train.dataset == "forge" else _pair_sources(config)
+
+
+def batches(
+    samples: Dataset[TrainingSample], *, batch_size: int, first: int, workers: int, rank: int = 0, ranks: int = 1
+) -> Iterator[TrainingSample]:
+    """Yield batches for ever; the first holds the indices first + rank, first + rank + ranks, ...
+
+    Args:
+        samples: Sample by index.
+        batch_size: Samples a batch, for this rank.
+        first: Index of the first sample of the first batch, over all ranks.
+        workers: Processes that prepare samples; 0 prepares them here.
+        rank: This process's number.
+        ranks: Number of processes that share the indices.
+    """
+    loader = DataLoader(
+        samples,
+        batch_size=batch_size,
+        sampler=_Counting(first + rank, ranks),
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+        worker_init_fn=_one_thread,
+    )
+    for image, mask, valid in loader:
+        yield TrainingSample(image, mask, valid)
+
+
+class _Counting(torch.utils.data.Sampler[int]):
+    """Counts upwards for ever."""
+
+    def __init__(self, first: int, stride: int) -> None:
+        self.first = first
+        self.stride = stride
+
+    def __iter__(self) -> Iterator[int]:
+        return itertools.count(self.first, self.stride)
+
+
+def _one_thread(_worker: int) -> None:
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
+
+
+class ForgeSamples(Dataset[TrainingSample]):
+    """Samples of a forge."""
+
+    def __init__(self, forge: Forge) -> None:
+        self.forge = forge
+
+    def __getitem__(self, index: int) -> TrainingSample:
+        """Return sample `index`; all its pixels are valid."""
+        sample = self.forge.sample(index)
+        return _as_tensors(sample.image, sample.mask, np.ones_like(sample.mask))
+
+
+class PairSamples(Dataset[TrainingSample]):
+    """Square crops, on the 8-pixel grid, of the images of a data set; every epoch visits each image once.
+
+    Three of four crops of a tampered image are placed so that they contain tampered pixels. An image smaller than the
+    crop is padded with its edge pixels, which are marked as not valid.
+    """
+
+    def __init__(self, pairs: list[ImagePair], *, size: int, seed: int) -> None:
+        self.pairs = pairs
+        self.size = size
+        self.seed = seed
+
+    def __getitem__(self, index: int) -> TrainingSample:
+        """Return sample `index` of the endless sequence of epochs.
+
+        Raises:
+            DatasetError: If a mask's size is not its image's.
+        """
+        epoch, position = divmod(index, len(self.pairs))
+        order = np.random.default_rng(derived_seed(self.seed, "epoch", epoch)).permutation(len(self.pairs))
+        rng = np.random.default_rng(derived_seed(self.seed, "crop", index))
+        pair = self.pairs[int(order[position])]
+        image = read_image(pair.image).pixels
+        mask = np.zeros(image.shape[:2], bool) if pair.mask is None else read_mask(pair.mask)
+        if mask.shape != image.shape[:2]:
+            raise DatasetError(
+                f"Expected a mask of the image's size {image.shape[:2]} at {pair.mask}, got {mask.shape}. "
+                "Correct the pair or take it out of the manifest."
+            )
+        return self._crop(image, mask, rng)
+
+    def _crop(self, image: RGBImage, mask: NDArray[np.bool_], rng: np.random.Generator) -> TrainingSample:
+        valid = np.ones(mask.shape, bool)
+        short = [max(0, self.size - side) for side in mask.shape]
+        if any(short):
+            edges = ((0, short[0]), (0, short[1]))
+            image = np.pad(image, (*edges, (0, 0)), mode="edge")
+            mask, valid = np.pad(mask, edges), np.pad(valid, edges)
+        focus = np.argwhere(mask) if rng.random() < 0.75 else np.empty((0, 2), int)  # noqa: PLR2004 - see the class
+        top, left = self._corner(mask.shape, focus, rng)
+        window = (slice(top, top + self.size), slice(left, left + self.size))
+        crops = image[window], mask[window], valid[window]
+        if rng.random() < 0.5:  # noqa: PLR2004 - a mirrored crop keeps its block grid, since its side is a multiple of 8
+            crops = crops[0][:, ::-1], crops[1][:, ::-1], crops[2][:, ::-1]
+        return _as_tensors(*crops)
+
+    def _corner(
+        self, shape: tuple[int, ...], focus: NDArray[np.int_], rng: np.random.Generator
+    ) -> tuple[int, int]:
+        last = [side - self.size for side in shape]
+        if len(focus):
+            centre = focus[int(rng.integers(len(focus)))] - rng.integers(0, self.size, 2)
+            corner = [int(np.clip(value, 0, end)) for value, end in zip(centre, last, strict=True)]
+        else:
+            corner = [int(rng.integers(0, end + 1)) for end in last]
+        return corner[0] // GRID * GRID, corner[1] // GRID * GRID
+
+
+def _as_tensors(image: RGBImage, mask: NDArray[np.bool_], valid: NDArray[np.bool_]) -> TrainingSample:
+    pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+    return TrainingSample(
+        pixels, torch.from_numpy(np.ascontiguousarray(mask)), torch.from_numpy(np.ascontiguousarray(valid))
+    )
+
+
+@dataclass(frozen=True)
+class _PoolImages:
+    """The whole photos of a pool; cut-out objects are no photos and left out."""
+
+    pool: PhotoPool
+
+    def __call__(self) -> Iterator[RGBImage]:
+        for index in range(len(self.pool)):
+            photo = self.pool.photo(index)
+            if photo is not None and photo.opacity is None:
+                yield photo.pixels
+
+
+@dataclass(frozen=True)
+class _PairImages:
+    """The authentic images of a data set."""
+
+    paths: list[Path]
+
+    def __call__(self) -> Iterator[RGBImage]:
+        for path in self.paths:
+            yield read_image(path).pixels
+
+
+def _forge_sources(config: RunConfig) -> TrainingSources:
+    train = config.train
+    if not train.photos:
+        raise UsageError("The forge needs pristine photos: give their folder with --photos.")
+    folder = Path(train.photos)
+    pool, held_out = (
+        PhotoPool.from_folder(folder, subset=subset, validation_share=train.validation_share, seed=train.seed)
+        for subset in ("train", "validation")
+    )
+    training = Forge(pool, config.forge, derived_seed(train.seed, "forge"))
+    validation = Forge(held_out, config.forge, derived_seed(train.seed, "validation"))
+    for forge in (training, validation):
+        forge.sample(0)  # photos that are all too small are found here, not in a worker process minutes later
+    description = {
+        "kind": "forge: forgeries made from pristine photos",
+        "photos": len(pool),
+        "photos_held_out": len(held_out),
+        "photos_sha256": _digest(file.sha256 for file in (*pool.files, *held_out.files)),
+    }
+    return TrainingSources(ForgeSamples(training), ForgeSamples(validation), _PoolImages(held_out), description)
+
+
+def _pair_sources(config: RunConfig) -> TrainingSources:
+    train, size = config.train, config.forge.size
+    pairs = read_dataset(train.dataset)
+    limit = train.validation_share * 2.0**63
+    held_out = [pair for pair in pairs if derived_seed(train.seed, "split", pair.image.name) < limit]
+    kept = [pair for pair in pairs if derived_seed(train.seed, "split", pair.image.name) >= limit]
+    for name, part in (("training", kept), ("validation", held_out)):
+        if not any(not pair.authentic for pair in part):
+            raise DatasetError(
+                f"Expected tampered images in the {name} part of {train.dataset}, found none among {len(part)} images. "
+                "Add images or change validation_share."
+            )
+    description: dict[str, str | int] = {
+        "kind": f"data set {Path(train.dataset).name}",
+        "images": len(kept),
+        "images_held_out": len(held_out),
+        "tampered": sum(not pair.authentic for pair in kept),
+        "names_sha256": _digest(sorted(pair.image.name for pair in pairs)),
+    }
+    authentic = _PairImages([pair.image for pair in held_out if pair.authentic])
+    seed = derived_seed(train.seed, "crops")
+    samples = PairSamples(kept, size=size, seed=seed)
+    samples[0]  # a mask of the wrong size or an unreadable image is better met before the first step
+    return TrainingSources(samples, PairSamples(held_out, size=size, seed=seed), authentic, description)
+
+
+def _digest(parts: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()

@@ -1,0 +1,65 @@
+"""One training step's loss: network, roles, mining and losses put together."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from nclforensics.config import RunConfig
+from nclforensics.losses.combined import CombinedLoss, LossInputs, LossTerms
+from nclforensics.networks.pivot import PivotOutput
+from nclforensics.patches.mining import mine_patches
+from nclforensics.patches.roles import CONTOUR, assign_roles
+from nclforensics.pipelines.seeding import derived_seed
+from nclforensics.pipelines.training_data import TrainingSample
+
+
+class TrainingStep:
+    """Computes the loss of a batch.
+
+    Args:
+        config: Of the run.
+        stride: Side of a patch in pixels.
+        device: Where to compute.
+    """
+
+    def __init__(self, config: RunConfig, *, stride: int, device: torch.device) -> None:
+        self.config = config
+        self.stride = stride
+        self.device = device
+        self.loss = CombinedLoss(config.losses)
+        self.generator = torch.Generator()
+
+    def __call__(self, network: nn.Module, batch: TrainingSample, step: int) -> LossTerms:
+        """Return the loss terms of a batch; the draw of patches depends on the run's seed and the step alone."""
+        output = cast("PivotOutput", network(as_images(batch.image, self.device)))
+        masks, valid = batch.mask.to(self.device), batch.valid.to(self.device)
+        roles = assign_roles(masks, self.stride, valid=valid)
+        self.generator.manual_seed(derived_seed(self.config.train.seed, "mining", step))
+        mined = mine_patches(roles, self.config.patches, generator=self.generator)
+        contour = (roles == CONTOUR).flatten().nonzero().squeeze(1)
+        return self.loss(
+            LossInputs(
+                logits=output.logits,
+                masks=masks.unsqueeze(1).float(),
+                valid=valid.unsqueeze(1),
+                embeddings_plus=cells(output.embeddings_plus, mined.index),
+                embeddings_minus=cells(output.embeddings_minus, mined.index),
+                roles=mined.roles,
+                groups=mined.groups if self.config.patches.scope == "image" else None,
+                contour_features_plus=cells(output.features_plus, contour).float(),
+                contour_features_minus=cells(output.features_minus, contour).float(),
+            )
+        )
+
+
+def as_images(pixels: Tensor, device: torch.device) -> Tensor:
+    """Return uint8 pixels (B, 3, H, W) as float32 images in [0, 1] on the device, channels last."""
+    return pixels.to(device).float().div_(255).contiguous(memory_format=torch.channels_last)
+
+
+def cells(grid: Tensor, index: Tensor) -> Tensor:
+    """Return the cells of (B, C, h, w) at flat positions of the (B, h, w) grid, shape (N, C)."""
+    return grid.permute(0, 2, 3, 1).flatten(0, 2)[index]
