@@ -1,0 +1,89 @@
+"""The evaluation report as text for a terminal."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Final
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from nclforensics.reports.document import EvaluationReport, FlagRate, Interval, Measure, Protocol
+
+_LISTED: Final = 10  # so many skipped images are named; the JSON and CSV name all
+
+
+def render_text(report: EvaluationReport, *, width: int = 110) -> str:
+    """Return protocol, counts, figures and warnings as plain text, at most `width` columns wide."""
+    output = io.StringIO()
+    # File names come from strangers: no markup, emoji or colour codes are read out of them.
+    console = Console(file=output, width=width, color_system=None, markup=False, emoji=False, highlight=False)
+    counts = report.counts
+    console.print(f"{report.tool} {report.tool_version}: evaluation of {_printable(report.protocol.dataset)}")
+    console.print(
+        f"{counts.tampered} tampered and {counts.authentic} authentic images measured, {counts.skipped} skipped "
+        f"of {counts.listed} listed; {counts.resized_masks} masks resized."
+    )
+    console.print(_protocol_table(report.protocol))
+    console.print(_measure_table(report.measures))
+    console.print(_flag_table(report.flag_rates))
+    for warning in report.warnings:
+        console.print(f"Note: {_printable(warning)}")
+    for item in report.skipped[:_LISTED]:
+        console.print(f"Skipped {_printable(item.image)}: {_printable(item.reason)}")
+    if len(report.skipped) > _LISTED:
+        console.print(f"... and {len(report.skipped) - _LISTED} more skipped images (see --json or --csv).")
+    return "\n".join(line.rstrip() for line in output.getvalue().splitlines()) + "\n"
+
+
+def _protocol_table(protocol: Protocol) -> Table:
+    table = Table(title="Protocol", title_justify="left", show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in vars(protocol).items():
+        table.add_row(name.replace("_", " "), Text(_printable(value)))
+    return table
+
+
+def _measure_table(measures: tuple[Measure, ...]) -> Table:
+    table = Table(title="Measures", title_justify="left")
+    for name in ("measure", "value", "95 % interval", "n", "chance"):
+        table.add_column(name, justify="left" if name == "measure" else "right", no_wrap=True)
+    table.add_column("meaning", overflow="fold")
+    for item in measures:
+        cells = (item.name, _number(item.value), _interval(item.interval), str(item.count), _number(item.chance))
+        table.add_row(*cells, item.meaning)
+    return table
+
+
+def _flag_table(rates: tuple[FlagRate, ...]) -> Table:
+    table = Table(title="Images flagged", title_justify="left")
+    table.add_column("threshold", no_wrap=True)
+    for name in ("false alarms", "rate", "95 % interval", "tampered flagged", "rate", "95 % interval"):
+        table.add_column(name, justify="right")
+    for item in rates:
+        table.add_row(
+            f"{item.name} ({item.threshold:.4f})" if item.name != f"{item.threshold:g}" else item.name,
+            f"{item.authentic_flagged}/{item.authentic_count}",
+            _number(item.false_positive_rate),
+            _interval(item.false_positive_interval),
+            f"{item.tampered_flagged}/{item.tampered_count}",
+            _number(item.detection_rate),
+            _interval(item.detection_interval),
+        )
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _interval(interval: Interval | None) -> str:
+    return "-" if interval is None else f"{interval[0]:.3f} - {interval[1]:.3f}"
+
+
+def _printable(text: str) -> str:
+    """Escape control characters, which a terminal would obey."""
+    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)

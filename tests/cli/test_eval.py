@@ -1,0 +1,123 @@
+"""The command with a tiny untrained model: what goes where, and how it ends. Numbers are tested in pipelines."""
+
+from __future__ import annotations
+
+import csv
+import json
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import typer
+from typer.testing import CliRunner
+
+from nclforensics.cli.eval import evaluate
+from nclforensics.config import ModelConfig, RunConfig
+from nclforensics.data.manifest import ImagePair, write_manifest
+from nclforensics.errors import DatasetError, MissingInputError, OutputError, UsageError, WeightsMissingError
+from nclforensics.networks.build import build_network
+from nclforensics.networks.weights import save_model
+from nclforensics.results import Calibration
+from tests.factories import make_image, make_mask
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from typer.testing import Result
+
+CALIBRATION = Calibration(
+    false_positive_rates=(0.05,), thresholds=(0.9,), min_region=0.005, authentic=50, source="none, a test"
+)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a small untrained model."""
+    folder = tmp_path_factory.mktemp("model")
+    torch.manual_seed(0)
+    config = ModelConfig(branch_channels=8, embedding_dim=8, decoder_channels=8)
+    training = {"sources": "no photos at all"}
+    run = RunConfig(model=config)
+    save_model(folder, build_network(config), run, name="tiny", calibration=CALIBRATION, training=training)
+    return folder
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    """Return a folder with two tampered images, one authentic one and a manifest."""
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for name in ("a", "b", "c"):
+        cv2.imwrite(str(folder / f"{name}.png"), make_image(seed=ord(name)))
+    cv2.imwrite(str(folder / "m.png"), make_mask().astype(np.uint8) * 255)
+    pairs = [ImagePair(folder / f"{name}.png", folder / "m.png", authentic=False) for name in ("a", "b")]
+    write_manifest([*pairs, ImagePair(folder / "c.png", None, authentic=True)], folder / "manifest.csv")
+    return folder
+
+
+def run(*arguments: str | Path) -> Result:
+    """Run the command alone."""
+    app = typer.Typer()
+    app.command()(evaluate)
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_text_goes_to_stdout(dataset: Path, model: Path) -> None:
+    """The table has the headline, the protocol names the model and its training data."""
+    result = run(dataset, "--weights", model, "--device", "cpu")
+    assert (result.exit_code, result.stderr) == (0, "")
+    for expected in ("f1@fpr5", "2 tampered and 1 authentic images", "sources: no photos at all", "tiny"):
+        assert expected in result.stdout
+
+
+def test_json_is_all_of_stdout(dataset: Path, model: Path) -> None:
+    """Standard output parses as one document."""
+    result = run("--benchmark", dataset, "--weights", model, "--device", "cpu", "--json")
+    report = json.loads(result.stdout)
+    assert ("f1@fpr5", str(dataset)) == (report["measures"][0]["name"], report["protocol"]["dataset"])
+
+
+def test_csv_has_the_images(dataset: Path, model: Path, tmp_path: Path) -> None:
+    """One row an image, nothing temporary left behind."""
+    target = tmp_path / "out" / "rows.csv"
+    target.parent.mkdir()
+    run(dataset, "--weights", model, "--device", "cpu", "--csv", target)
+    with target.open(encoding="utf-8", newline="") as file:
+        assert [str(dataset / f"{name}.png") for name in "abc"] == [row["image"] for row in csv.DictReader(file)]
+    assert [target] == list(target.parent.iterdir())
+
+
+def test_skipped_image_ends_with_17(dataset: Path, model: Path) -> None:
+    """The figures are there, but the exit code says that they are not of the whole set."""
+    (dataset / "b.png").write_bytes(b"broken")
+    result = run(dataset, "--weights", model, "--device", "cpu")
+    assert result.exit_code == 17
+    assert "1 of 3 images were skipped" in result.stderr
+    assert "f1@fpr5" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ((), UsageError),
+        (("a", "--benchmark", "b"), UsageError),
+        (("no_such_set",), MissingInputError),
+        (("--benchmark", "coverage"), DatasetError),
+    ],
+    ids=["nothing", "both", "missing", "benchmark"],
+)
+def test_unusable_data_set_is_refused(
+    arguments: tuple[str, ...], error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each with its own error, and so its own exit code."""
+    monkeypatch.chdir(tmp_path)
+    assert isinstance(run(*arguments).exception, error)
+
+
+def test_unwritable_csv_is_refused_before_measuring(dataset: Path, tmp_path: Path) -> None:
+    """The model is not even looked for."""
+    result = run(dataset, "--csv", tmp_path / "none" / "rows.csv", "--weights", "no_such_model")
+    assert isinstance(result.exception, OutputError)
+    assert isinstance(run(dataset, "--weights", "no_such_model").exception, WeightsMissingError)

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import io
+import struct
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+
+from nclforensics.data.headers import parse_header
+from nclforensics.errors import UnreadableImageError
+from tests.factories import make_image
+
+
+def encoded(suffix: str, *options: int) -> bytes:
+    """Return an image of 41 x 30 pixels as a file's content."""
+    ok, data = cv2.imencode(suffix, make_image(30, 41), list(options))
+    assert ok
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "options", "name"),
+    [
+        (".jpg", (), "JPEG"),
+        (".jpg", (cv2.IMWRITE_JPEG_PROGRESSIVE, 1), "JPEG"),
+        (".png", (), "PNG"),
+        (".bmp", (), "BMP"),
+        (".tif", (), "TIFF"),
+        (".webp", (cv2.IMWRITE_WEBP_QUALITY, 60), "WebP"),
+        (".webp", (cv2.IMWRITE_WEBP_QUALITY, 101), "WebP"),
+    ],
+    ids=["jpeg", "progressive", "png", "bmp", "tiff", "webp", "lossless-webp"],
+)
+def test_header_tells_format_and_size(suffix: str, options: tuple[int, ...], name: str) -> None:
+    """Format and size come from the content."""
+    header = parse_header(encoded(suffix, *options))
+    assert (name, 41, 30) == (header.format, header.width, header.height)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".tif", ".webp"])
+@pytest.mark.parametrize("share", [0.03, 0.5, 0.97])
+def test_truncated_data_is_refused(suffix: str, share: float) -> None:
+    """A file that stops early is refused, wherever it stops."""
+    data = encoded(suffix)
+    with pytest.raises(UnreadableImageError):
+        parse_header(data[: int(len(data) * share)])
+
+
+def test_thumbnail_end_does_not_count_as_end() -> None:
+    """The end marker of a thumbnail inside a segment does not hide that the photograph itself is cut off."""
+    data = encoded(".jpg")
+    thumbnail = b"\xff\xe2" + struct.pack(">H", len(data) + 2) + data
+    whole = data[:2] + thumbnail + data[2:]
+    assert (parse_header(whole).width, parse_header(whole).height) == (41, 30)
+    with pytest.raises(UnreadableImageError, match="before its end marker"):
+        parse_header(whole[:-2])
+
+
+def test_jpeg_without_a_scan_is_refused() -> None:
+    """A header and an end marker hold no picture."""
+    data = encoded(".jpg")
+    with pytest.raises(UnreadableImageError, match="before its end marker"):
+        parse_header(data[: data.index(b"\xff\xda")] + b"\xff\xd9")
+
+
+def test_tiff_with_missing_tiles_is_refused() -> None:
+    """Decoders leave tiles that the directory does not list black."""
+    file = io.BytesIO()
+    tifffile.imwrite(file, make_image(64, 64), photometric="rgb", tile=(16, 16))
+    data = bytearray(file.getvalue())
+    tag = tifffile.TiffFile(io.BytesIO(data)).pages.first.tags["TileOffsets"]
+    struct.pack_into("<I", data, tag.offset + 4, 3)  # the number of values: 3 instead of 16
+    with pytest.raises(UnreadableImageError, match="3 of 16"):
+        parse_header(bytes(data))
+
+
+def test_damaged_png_chunk_is_refused() -> None:
+    """One flipped bit in the pixel data of a PNG fails its checksum."""
+    data = bytearray(encoded(".png"))
+    data[data.index(b"IDAT") + 30] ^= 1
+    with pytest.raises(UnreadableImageError, match="wrong checksum"):
+        parse_header(bytes(data))
+
+
+@pytest.mark.parametrize("order", ["<", ">"], ids=["little-endian", "big-endian"])
+def test_orientation_tag_is_noted(order: str) -> None:
+    """An orientation tag is not applied but mentioned."""
+    mark = b"II*\0" if order == "<" else b"MM\0*"
+    exif = mark + struct.pack(f"{order}IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)
+    body = b"Exif\0\0" + exif
+    data = encoded(".jpg")
+    tagged = data[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + data[2:]
+    assert parse_header(tagged).notes == ("orientation tag 6 not applied: pixels are analysed as stored",)
+
+
+@pytest.mark.parametrize("data", [b"", b"not an image", b"\xff\xd8\xff", b"BM", b"II*\0", b"RIFF\0\0\0\0WEBP"])
+def test_other_data_is_refused(data: bytes) -> None:
+    """Text, nothing, and bare signatures are no images."""
+    with pytest.raises(UnreadableImageError):
+        parse_header(data)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".tif", ".webp"])
+def test_damaged_header_never_raises_anything_else(suffix: str) -> None:
+    """Whatever bytes a hostile file holds, it is parsed or refused."""
+    generator = np.random.default_rng(3)
+    for _ in range(200):
+        data = bytearray(encoded(suffix))
+        for place in generator.integers(4, min(len(data), 300), 5):
+            data[place] = generator.integers(0, 256)
+        try:
+            header = parse_header(bytes(data))
+        except UnreadableImageError:
+            continue
+        assert isinstance(header.width, int)
