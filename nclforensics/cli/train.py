@@ -6,8 +6,8 @@ import shlex
 import signal
 import sys
 from dataclasses import replace
-from pathlib import Path  # noqa: TC003 - typer reads annotations at run time
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
 import typer
 
@@ -31,13 +31,15 @@ def train(
     *,
     dataset: Annotated[
         str | None,
-        typer.Option("--dataset", help="forge (default), or a folder or file with images and masks.", metavar="NAME|PATH"),
+        typer.Option(
+            "--dataset", help="forge (default), or a folder or file with images and masks.", metavar="NAME|PATH"
+        ),
     ] = None,
     photos: Annotated[Path | None, typer.Option("--photos", help="Folder of pristine photos for the forge.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Run folder. Default: runs/ncl.")] = None,
     config: Annotated[Path | None, typer.Option("--config", help="TOML file; options given here win over it.")] = None,
     minutes: Annotated[float | None, typer.Option("--minutes", help="Wall-clock budget.", min=0)] = None,
-    steps: Annotated[int | None, typer.Option("--steps", help="Number of steps; makes the run repeatable.", min=0)] = None,
+    steps: Annotated[int | None, typer.Option("--steps", help="Number of steps; a repeatable run.", min=0)] = None,
     batch_size: Annotated[int | None, typer.Option("--batch-size", help="Samples a step.", min=1)] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seeds weights, samples and mining.", min=0)] = None,
     workers: Annotated[int | None, typer.Option("--workers", help="Processes that prepare samples.", min=0)] = None,
@@ -68,14 +70,14 @@ def train(
         "precision": None if precision is None else precision.value,
     }
     settings = _settings(config, given, resume=resume)
-    signal.signal(signal.SIGTERM, _interrupt)
+    stop = _StopRequest()
     command = shlex.join(ctx.obj or ["nclf", *sys.argv[1:]])
     with _Bar(settings, quiet=quiet) as bar:
-        summary = run_training(settings, resume=resume, command=command, report=bar.show)
+        summary = run_training(settings, resume=resume, command=command, report=bar.show, should_stop=stop)
     state = summary.state
     print_note(
-        f"{state.step} steps in {state.seconds / 60:.1f} minutes; best validation f1@fpr5 {state.best_score:.3f} at step "
-        f"{state.best_step}. Threshold {summary.threshold:.4f}, weights sha256 {summary.sha256[:12]}.",
+        f"{state.step} steps in {state.seconds / 60:.1f} minutes; best validation f1@fpr5 {state.best_score:.3f} "
+        f"at step {state.best_step}. Threshold {summary.threshold:.4f}, weights sha256 {summary.sha256[:12]}.",
         quiet=quiet,
     )
     print_result(printable(str(summary.folder / "model")))
@@ -83,8 +85,6 @@ def train(
 
 def _settings(config: Path | None, given: dict[str, Any], *, resume: bool) -> RunConfig:
     """Return file and options as one configuration; a resumed run starts from its own stored one."""
-    from pathlib import Path  # noqa: PLC0415 - needed at run time here only
-
     settings = load_config(config) if config else RunConfig()
     stored = Path(given["out"] or settings.train.out) / "config.toml"
     if resume and config is None and stored.is_file():
@@ -92,9 +92,22 @@ def _settings(config: Path | None, given: dict[str, Any], *, resume: bool) -> Ru
     return replace(settings, train=replace(settings.train, **{k: v for k, v in given.items() if v is not None}))
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    """Treat a polite kill like Ctrl-C: the checkpoint is written before the process ends."""
-    raise KeyboardInterrupt
+class _StopRequest:
+    """Turns the first Ctrl-C or SIGTERM into a request: the step is finished and a checkpoint written."""
+
+    def __init__(self) -> None:
+        self.made = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_signal)
+
+    def __call__(self) -> bool:
+        return self.made
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        if self.made:  # asked twice: at once, without a checkpoint
+            raise KeyboardInterrupt
+        self.made = True
+        print_note("Stopping after this step; once more stops at once.")
 
 
 class _Bar:
@@ -113,7 +126,7 @@ class _Bar:
         )
         self.write: Callable[..., None] = self.bar.write
 
-    def __enter__(self) -> _Bar:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -125,9 +125,11 @@ class PivotNetwork(nn.Module):
         height, width = images.shape[-2:]
         images = F.pad(images, (0, -width % self.stride, 0, -height % self.stride), mode="replicate")
         channels = [(images - self.mean) * 4.0]
-        if self.residual is not None:
-            channels.append(self.residual(images))
-        blocks = self.error_levels(images) if self.error_levels is not None else None
+        # bf16 keeps 8 bits of a pixel: under autocast the residuals, differences of neighbours, would be its rounding.
+        with torch.autocast(images.device.type, enabled=False):
+            if self.residual is not None:
+                channels.append(self.residual(images))
+            blocks = self.error_levels(images) if self.error_levels is not None else None
         features: EncoderFeatures = self.encoder(torch.cat(channels, dim=1), blocks)
         return features
 

@@ -6,18 +6,22 @@ measured as it is and saved once more as JPEG, since a photo that reaches an exa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nclforensics.data.histories import decode_jpeg, jpeg_bytes
 from nclforensics.metrics.image import threshold_at_rate
 from nclforensics.metrics.regions import evidence_score
-from nclforensics.pipelines.inference import Localizer
 from nclforensics.pipelines.seeding import derived_seed
 from nclforensics.results import Calibration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from nclforensics.pipelines.inference import Localizer
 
 RATES: Final = (0.01, 0.02, 0.05, 0.1, 0.2)
 MIN_REGION: Final = 0.005
@@ -64,4 +68,5 @@ def _saved_again(image: NDArray[np.uint8], *, seed: int) -> NDArray[np.uint8]:
     rng = np.random.default_rng(seed)
     quality = int(rng.integers(LOWEST_QUALITY, HIGHEST_QUALITY + 1))
     subsampling = "4:2:0" if rng.random() < 0.7 else "4:4:4"  # noqa: PLR2004 - 4:2:0 is the usual case
-    return decode_jpeg(jpeg_bytes(image, {"op": "jpeg", "quality": quality, "colour_quality": quality, "subsampling": subsampling}))
+    step = {"op": "jpeg", "quality": quality, "colour_quality": quality, "subsampling": subsampling}
+    return decode_jpeg(jpeg_bytes(image, step))

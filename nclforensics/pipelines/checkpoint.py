@@ -10,8 +10,7 @@ import json
 import os
 import shutil
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,6 +18,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from nclforensics.errors import MissingInputError, OutputError, WeightsMismatchError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CHECKPOINT_FILE: Final = "checkpoint.safetensors"
 BEST_FILE: Final = "best.safetensors"

@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 import platform
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from nclforensics.config import RunConfig
-from nclforensics.networks.pivot import PivotNetwork
 from nclforensics.networks.weights import LoadedModel, load_model, save_model
 from nclforensics.pipelines.calibrate import calibrate
-from nclforensics.pipelines.checkpoint import RunState
 from nclforensics.pipelines.device import select_device
 from nclforensics.pipelines.inference import Localizer
-from nclforensics.pipelines.training_data import TrainingSources
-from nclforensics.pipelines.validation import Validation
 from nclforensics.reports.curves import SamplePanel, draw_curves, draw_samples
+
+if TYPE_CHECKING:
+    from nclforensics.config import RunConfig
+    from nclforensics.networks.pivot import PivotNetwork
+    from nclforensics.pipelines.checkpoint import RunState
+    from nclforensics.pipelines.training_data import TrainingSources
+    from nclforensics.pipelines.validation import Validation
 
 SHOWN_SAMPLES = 12
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterable, Iterator
+import signal
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -20,13 +20,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from nclforensics.config import RunConfig
 from nclforensics.data.forge import Forge
 from nclforensics.data.images import read_image, read_mask
 from nclforensics.data.manifest import ImagePair, read_dataset
 from nclforensics.data.photos import PhotoPool
 from nclforensics.errors import ConfigError, DatasetError, UsageError
 from nclforensics.pipelines.seeding import derived_seed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from nclforensics.config import RunConfig
 
 RGBImage = NDArray[np.uint8]
 GRID = 8  # crops start on the 8 x 8 grid of JPEG, so that block traces keep their phase
@@ -97,7 +101,7 @@ def batches(
         sampler=_Counting(first + rank, ranks),
         num_workers=workers,
         prefetch_factor=4 if workers else None,
-        worker_init_fn=_one_thread,
+        worker_init_fn=_prepare_worker,
     )
     for image, mask, valid in loader:
         yield TrainingSample(image, mask, valid)
@@ -114,9 +118,10 @@ class _Counting(torch.utils.data.Sampler[int]):
         return itertools.count(self.first, self.stride)
 
 
-def _one_thread(_worker: int) -> None:
+def _prepare_worker(_worker: int) -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the training process decides
 
 
 class ForgeSamples(Dataset[TrainingSample]):
@@ -177,9 +182,7 @@ class PairSamples(Dataset[TrainingSample]):
             crops = crops[0][:, ::-1], crops[1][:, ::-1], crops[2][:, ::-1]
         return _as_tensors(*crops)
 
-    def _corner(
-        self, shape: tuple[int, ...], focus: NDArray[np.int_], rng: np.random.Generator
-    ) -> tuple[int, int]:
+    def _corner(self, shape: tuple[int, ...], focus: NDArray[np.int_], rng: np.random.Generator) -> tuple[int, int]:
         last = [side - self.size for side in shape]
         if len(focus):
             centre = focus[int(rng.integers(len(focus)))] - rng.integers(0, self.size, 2)
@@ -233,7 +236,7 @@ def _forge_sources(config: RunConfig) -> TrainingSources:
     validation = Forge(held_out, config.forge, derived_seed(train.seed, "validation"))
     for forge in (training, validation):
         forge.sample(0)  # photos that are all too small are found here, not in a worker process minutes later
-    description = {
+    description: dict[str, str | int] = {
         "kind": "forge: forgeries made from pristine photos",
         "photos": len(pool),
         "photos_held_out": len(held_out),

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
 
-from nclforensics.config import RunConfig
 from nclforensics.losses.combined import CombinedLoss, LossInputs, LossTerms
-from nclforensics.networks.pivot import PivotOutput
 from nclforensics.patches.mining import mine_patches
 from nclforensics.patches.roles import CONTOUR, assign_roles
 from nclforensics.pipelines.seeding import derived_seed
-from nclforensics.pipelines.training_data import TrainingSample
+
+if TYPE_CHECKING:
+    from nclforensics.config import RunConfig
+    from nclforensics.networks.pivot import PivotOutput
+    from nclforensics.pipelines.training_data import TrainingSample
 
 
 class TrainingStep:

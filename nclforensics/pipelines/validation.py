@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
-from torch.utils.data import Dataset
 
 from nclforensics.losses.localization import localization_loss
 from nclforensics.metrics.confusion import confusion_at
 from nclforensics.metrics.image import threshold_at_rate
-from nclforensics.metrics.intervals import mean
 from nclforensics.metrics.pixel import auc, level_counts
 from nclforensics.metrics.regions import evidence_score
-from nclforensics.networks.pivot import PivotOutput
-from nclforensics.pipelines.training_data import TrainingSample
 from nclforensics.pipelines.training_step import as_images
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch.utils.data import Dataset
+
+    from nclforensics.networks.pivot import PivotOutput
+    from nclforensics.pipelines.training_data import TrainingSample
 
 MIN_REGION: Final = 0.005
 RATE: Final = 0.05
@@ -27,7 +29,7 @@ RATE: Final = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class ValidationScores:
-    """Means over the tampered samples, except where said.
+    """Means over the tampered samples, except where said; 0 where there is no such sample.
 
     Attributes:
         f1_at_fpr: Mean f1 at the threshold that flags 5 % of the authentic samples; the score that decides.
@@ -87,22 +89,25 @@ class Validation:
         return ValidationScores(
             f1_at_fpr=_mean_f1(maps, truth, tampered, threshold),
             f1=_mean_f1(maps, truth, tampered, 0.5),
-            pixel_auc=mean([area for area in areas if area is not None]),
+            pixel_auc=_mean([area for area in areas if area is not None]),
             loss=float(loss),
             threshold=threshold,
-            flagged=mean([float(score > 0.5) for score in evidence]),  # noqa: PLR2004 - see `flagged`
+            flagged=_mean([float(score > 0.5) for score in evidence]),  # noqa: PLR2004 - see `flagged`
         )
 
     @torch.inference_mode()
     def _logits(self, network: nn.Module) -> torch.Tensor:
         parts = []
-        for images in self.images.split(self.batch_size):
+        for start in range(0, len(self.images), self.batch_size):
+            images = self.images[start : start + self.batch_size]
             output = cast("PivotOutput", network(as_images(images, self.device)))
             parts.append(output.logits.float().cpu())
         return torch.cat(parts)
 
 
-def _mean_f1(
-    maps: NDArray[np.float32], truth: NDArray[np.bool_], indices: list[int], threshold: float
-) -> float:
-    return mean([confusion_at(maps[index], truth[index], threshold=threshold).f1 for index in indices])
+def _mean_f1(maps: NDArray[np.float32], truth: NDArray[np.bool_], indices: list[int], threshold: float) -> float:
+    return _mean([confusion_at(maps[index], truth[index], threshold=threshold).f1 for index in indices])
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / max(1, len(values))

@@ -1,0 +1,92 @@
+"""The `nclf` command: its subcommands, and the one place where an error of ours becomes a message and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+from nclforensics import __version__
+from nclforensics.cli.console import EXIT_PIPE_CLOSED, discard_stdout, print_error
+from nclforensics.cli.eval import EXAMPLES as EVAL_EXAMPLES
+from nclforensics.cli.eval import evaluate
+from nclforensics.cli.forge import EXAMPLES as FORGE_EXAMPLES
+from nclforensics.cli.forge import forge
+from nclforensics.cli.scan import EXAMPLES as SCAN_EXAMPLES
+from nclforensics.cli.scan import scan
+from nclforensics.cli.train import EXAMPLES as TRAIN_EXAMPLES
+from nclforensics.cli.train import train
+from nclforensics.errors import EXIT_DONE, EXIT_INTERRUPTED, NclfError
+
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 a bug of ours, 2 usage, 11 missing input, 12 no readable image, 13 weights missing, "
+    "14 weights do not match, 15 data set invalid, 16 device unavailable, 17 some images were skipped, "
+    "18 training diverged, 19 cannot write, 130 interrupted, 141 the reader of the output went away."
+)
+
+app = typer.Typer(
+    name="nclf",
+    help="Localize image manipulation: which pixels of a photo were spliced in, copied over or removed.",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(value: bool) -> None:  # noqa: FBT001 - the signature of an option's callback
+    if value:
+        typer.echo(f"nclf {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def nclf(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and end.", callback=_print_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Localize image manipulation: which pixels of a photo were spliced in, copied over or removed."""
+
+
+app.command(epilog=SCAN_EXAMPLES)(scan)
+app.command(epilog=TRAIN_EXAMPLES)(train)
+app.command("eval", epilog=EVAL_EXAMPLES)(evaluate)
+app.command("evaluate", hidden=True)(evaluate)
+app.command(epilog=FORGE_EXAMPLES)(forge)
+
+
+def main(argv: list[str] | None = None) -> NoReturn:
+    """Run the command line and end the process with an exit code of DESIGN's list; a bug of ours ends in a traceback.
+
+    Args:
+        argv: Arguments without the program's name; None takes the process's own.
+    """
+    arguments = sys.argv[1:] if argv is None else argv
+    try:
+        app(args=arguments, prog_name="nclf", obj=["nclf", *arguments])
+        code = EXIT_DONE
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else EXIT_DONE
+    except NclfError as error:
+        print_error(str(error))
+        code = error.exit_code
+    except KeyboardInterrupt:
+        code = EXIT_INTERRUPTED
+    if code == EXIT_INTERRUPTED:
+        print_error("Interrupted. What was finished before is kept.")
+    sys.exit(_flushed(code))
+
+
+def _flushed(code: int) -> int:
+    """Return the code after writing out what is buffered; a reader that went away must not end in a traceback."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        discard_stdout()
+        return EXIT_PIPE_CLOSED
+    return code

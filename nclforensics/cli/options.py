@@ -1,0 +1,39 @@
+"""Options that several commands share, each with its help text."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, TypeAlias
+
+import typer
+
+
+class Precision(StrEnum):
+    """Number format of the network's arithmetic."""
+
+    FP32 = "fp32"
+    BF16 = "bf16"
+
+
+DeviceOption: TypeAlias = Annotated[
+    str, typer.Option("--device", help="auto (a GPU if there is one), cpu, cuda or cuda:N.", metavar="NAME")
+]
+WeightsOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--weights",
+        help="A bundled model's name, a model folder or a run folder of `nclf train`. Default: the bundled model.",
+        metavar="NAME|DIR",
+    ),
+]
+PrecisionOption: TypeAlias = Annotated[
+    Precision, typer.Option("--precision", help="bf16 is faster where the processor has it; masks differ slightly.")
+]
+TileOption: TypeAlias = Annotated[
+    int,
+    typer.Option("--tile", help="Side in pixels of the tiles that larger images are cut into.", min=64, max=32768),
+]
+QuietOption: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary.")]
+ForceOption: TypeAlias = Annotated[
+    bool, typer.Option("--force", help="Replace earlier results; also write inside an input folder.")
+]

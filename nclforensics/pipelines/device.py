@@ -1,0 +1,41 @@
+"""The device that computes: chosen once, by name, and never silently another one than asked for."""
+
+from __future__ import annotations
+
+import re
+
+import torch
+
+from nclforensics.errors import DeviceUnavailableError, UsageError
+
+
+def select_device(name: str) -> torch.device:
+    """Return the device of that name.
+
+    Args:
+        name: "auto" (the first GPU, else the CPU), "cpu", "cuda" or "cuda:N".
+
+    Raises:
+        UsageError: If the name is none of these.
+        DeviceUnavailableError: If this machine has no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if re.fullmatch(r"cpu|cuda(:[0-9]{1,3})?", name) is None:
+        raise UsageError(f'Expected a device "auto", "cpu", "cuda" or "cuda:N", got {name!r}.')
+    device = torch.device(name)
+    if device.type == "cuda":
+        available = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= available:
+            raise DeviceUnavailableError(
+                f'Device "{name}" was asked for, but PyTorch sees {available} CUDA devices here. '
+                "Use --device cpu, or --device auto to take what there is."
+            )
+    return device
+
+
+def describe_device(device: torch.device) -> str:
+    """Return the device's name for records, such as "cpu" or "cuda:0 (NVIDIA H100 80GB HBM3)"."""
+    if device.type != "cuda":
+        return str(device)
+    return f"{device} ({torch.cuda.get_device_name(device)})"

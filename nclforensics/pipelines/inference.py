@@ -1,0 +1,171 @@
+"""From an image of any size to its score map: in one pass, or in tiles that agree with the one pass.
+
+The decoder uses statistics of the whole image (`context_statistics`), so tiles take two passes: the first encodes each
+tile and averages the statistics over the tiles' cores, the second decodes with that average. Cores cover the image
+without overlap; the halo around a core lets every pixel of the core see what it sees in one pass. The features of the
+first pass are kept while the image is small enough (`KEEP_FEATURES`), beyond that each tile is encoded a second time:
+memory stays bounded by the tile.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import torch
+
+from nclforensics.errors import ShapeError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from nclforensics.networks.encoder import EncoderFeatures
+    from nclforensics.networks.pivot import PivotNetwork
+
+# Features take a tenth of the memory that computing them takes, so this many tiles' worth of them may be kept.
+KEEP_FEATURES: Final = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """One tile along one axis, in pixels: the core is kept, the extent (core and halo) is computed."""
+
+    core_start: int
+    core_stop: int
+    start: int
+    stop: int
+
+
+class Localizer:
+    """Computes score maps with one network on one device; equal input gives equal bytes.
+
+    Args:
+        network: Moved to the device and put into eval mode.
+        device: Where to compute.
+        tile: Side in pixels of the largest square computed at once; an image of at most `tile` squared pixels is not
+            cut.
+        precision: "fp32" or "bf16" (autocast).
+
+    Raises:
+        UsageError: If the tile has no core left beside the network's halo, or the precision is unknown.
+    """
+
+    def __init__(
+        self, network: PivotNetwork, *, device: torch.device, tile: int = 2048, precision: str = "fp32"
+    ) -> None:
+        if precision not in ("fp32", "bf16"):
+            raise UsageError(f'Expected the precision "fp32" or "bf16", got {precision!r}.')
+        self._halo = _round_up(network.halo, network.alignment)
+        self._core = (tile - 2 * self._halo) // network.alignment * network.alignment
+        if self._core <= 0:
+            smallest = 2 * self._halo + network.alignment
+            raise UsageError(f"Expected a tile of at least {smallest} pixels for this network, got {tile}.")
+        network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+        self.network = network.eval()
+        self.device = device
+        self._whole = tile * tile
+        self._kept = KEEP_FEATURES * tile * tile
+        self.precision = precision
+
+    @torch.inference_mode()
+    def localize(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the score map of an image.
+
+        Args:
+            image: RGB, shape (H, W, 3), uint8.
+
+        Returns:
+            Scores, shape (H, W), float32, in [0, 1].
+
+        Raises:
+            ShapeError: If the array is no such image.
+        """
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:  # noqa: PLR2004
+            raise ShapeError(f"Expected an image (H, W, 3) of uint8, got {image.shape} of {image.dtype}.")
+        with ExitStack() as stack:
+            if self.precision == "bf16":
+                stack.enter_context(torch.autocast(self.device.type, dtype=torch.bfloat16))
+            if self.device.type == "cuda":
+                # Benchmarking would choose kernels by timing, and TF32 would drop half of the digits.
+                flags = torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False)
+                stack.enter_context(flags)
+            height, width = image.shape[:2]
+            if height * width <= self._whole:
+                return self._scores(self.network(self._tensor(image)).logits)
+            return self._localize_tiles(image)
+
+    def _localize_tiles(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        keep = image.shape[0] * image.shape[1] <= self._kept
+        statistics, kept = self._global_statistics(image, keep=keep)
+        score_map = np.empty(image.shape[:2], dtype=np.float32)
+        for index, (rows, columns) in enumerate(self._tiles(image)):
+            features = kept[index] if keep else self._encode(image, rows, columns)
+            size = (rows.stop - rows.start, columns.stop - columns.start)
+            scores = self._scores(self.network.decode(features, statistics, size=size).logits)
+            core = scores[_core_of(rows), _core_of(columns)]
+            score_map[rows.core_start : rows.core_stop, columns.core_start : columns.core_stop] = core
+        return score_map
+
+    def _global_statistics(self, image: NDArray[np.uint8], *, keep: bool) -> tuple[torch.Tensor, list[EncoderFeatures]]:
+        """Return the mean of the context statistics over all cells, each counted once, (1, K), and kept features."""
+        kept: list[EncoderFeatures] = []
+        total: torch.Tensor | None = None
+        cells = 0
+        for rows, columns in self._tiles(image):
+            features = self._encode(image, rows, columns)
+            core = features.deep[:, :, self._cells_of(rows, image.shape[0]), self._cells_of(columns, image.shape[1])]
+            count = core.shape[2] * core.shape[3]
+            # float64: the sum over many tiles must not depend on how they were cut.
+            weighted = self.network.context_statistics(core).double() * count
+            total = weighted if total is None else total + weighted
+            cells += count
+            if keep:
+                kept.append(features)
+        assert total is not None
+        return (total / cells).float(), kept
+
+    def _encode(self, image: NDArray[np.uint8], rows: Span, columns: Span) -> EncoderFeatures:
+        return self.network.encode(self._tensor(image[rows.start : rows.stop, columns.start : columns.stop]))
+
+    def _cells_of(self, span: Span, length: int) -> slice:
+        """Return a span's core on the grid of cells; at the image's end the core takes the padded cells too."""
+        stride = self.network.stride
+        first = (span.core_start - span.start) // stride
+        return slice(first, None if span.core_stop == length else first + (span.core_stop - span.core_start) // stride)
+
+    def _tiles(self, image: NDArray[np.uint8]) -> Iterator[tuple[Span, Span]]:
+        height, width = image.shape[:2]
+        return product(self._spans(height), self._spans(width))
+
+    def _spans(self, length: int) -> list[Span]:
+        return [
+            Span(
+                core_start=start,
+                core_stop=min(start + self._core, length),
+                start=max(start - self._halo, 0),
+                stop=min(start + self._core + self._halo, length),
+            )
+            for start in range(0, length, self._core)
+        ]
+
+    def _tensor(self, image: NDArray[np.uint8]) -> torch.Tensor:
+        """Return an image as (1, 3, H, W), float32 in [0, 1], channels last."""
+        pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self.device)
+        return pixels.permute(2, 0, 1)[None].float().div_(255).contiguous(memory_format=torch.channels_last)
+
+    @staticmethod
+    def _scores(logits: torch.Tensor) -> NDArray[np.float32]:
+        return logits[0, 0].float().sigmoid().cpu().numpy()
+
+
+def _core_of(span: Span) -> slice:
+    return slice(span.core_start - span.start, span.core_stop - span.start)
+
+
+def _round_up(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple

@@ -1,0 +1,75 @@
+"""What a training run says while it runs: history.jsonl, TensorBoard, and the caller's report."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, TextIO
+
+from nclforensics.errors import OutputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch.utils.tensorboard import SummaryWriter
+
+    from nclforensics.losses.combined import LossTerms
+    from nclforensics.pipelines.checkpoint import RunState
+
+HISTORY_FILE: Final = "history.jsonl"
+
+Report = Callable[[dict[str, float]], None]
+
+
+class TrainingLog:
+    """Averages loss terms between two logged steps and writes them everywhere."""
+
+    def __init__(self, history: TextIO, board: SummaryWriter, report: Report) -> None:
+        self.history = history
+        self.board = board
+        self.report = report
+        self._sums: dict[str, float] = {}
+        self._count = 0
+        self._time = time.monotonic()
+
+    def add(self, terms: LossTerms) -> None:
+        """Take the terms of one step into the average."""
+        for name, value in terms.scalars().items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+        self._count += 1
+
+    def write(self, state: RunState, *, learning_rate: float, samples_per_step: int) -> None:
+        """Write the averages since the last call."""
+        now = time.monotonic()
+        row = {name: value / self._count for name, value in self._sums.items()}
+        row |= {
+            "learning_rate": learning_rate,
+            "samples_per_second": self._count * samples_per_step / (now - self._time),
+        }
+        self._sums, self._count, self._time = {}, 0, now
+        self._put("train", state, row)
+
+    def write_scores(self, state: RunState, row: dict[str, float]) -> None:
+        """Write the scores of a validation."""
+        self._put("validation", state, row)
+        self._time = time.monotonic()  # the validation's own time is no training time
+
+    def _put(self, kind: str, state: RunState, row: dict[str, float]) -> None:
+        for name, value in row.items():
+            self.board.add_scalar(f"{kind}/{name}", value, state.step)
+        row = {"step": state.step, "minutes": round(state.seconds / 60, 3), **row}
+        try:
+            self.history.write(json.dumps({"kind": kind, **row}) + "\n")
+            self.history.flush()
+        except OSError as error:
+            raise OutputError(f"Cannot write the history of the run: {error}. Free some space and resume.") from error
+        self.report({**row, "validation": float(kind == "validation")})
+
+
+def truncate_history(path: Path, step: int) -> None:
+    """Drop the rows after the checkpoint: the resumed run writes them again."""
+    if path.is_file():
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+        path.write_text("".join(kept), encoding="utf-8")

@@ -1,0 +1,72 @@
+"""Pictures of a score map, for reading: the colour scale is the same for every image, never stretched to one.
+
+An overlay shows the photo with colour where the score is elevated (0 leaves the photo as it is, 1 is brightest) and
+the outline of the prediction in white on black, which is visible on any background.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import cv2
+import numpy as np
+
+from nclforensics.errors import ShapeError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+STRONGEST_TINT: Final = 0.65  # share of colour at score 1: the photo beneath stays legible
+OUTLINE_DIVISOR: Final = 400  # an outline is as wide as 1/400 of the longer side, so that it survives a reduced view
+UINT16_MAX: Final = 65535
+_SCALE: Final[NDArray[np.uint8]] = np.asarray(
+    cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_INFERNO)[:, 0, ::-1], dtype=np.uint8
+)
+
+
+def render_overlay(
+    image: NDArray[np.uint8], score_map: NDArray[np.float32], prediction: NDArray[np.bool_]
+) -> NDArray[np.uint8]:
+    """Return the photo with its score map in colour and the prediction's outline.
+
+    Args:
+        image: RGB, shape (H, W, 3), uint8.
+        score_map: Scores, shape (H, W), in [0, 1].
+        prediction: Shape (H, W), bool.
+
+    Returns:
+        RGB, shape (H, W, 3), uint8.
+
+    Raises:
+        ShapeError: If the sizes differ.
+    """
+    if not image.shape[:2] == score_map.shape == prediction.shape:
+        raise ShapeError(
+            f"Expected one size, got image {image.shape}, score map {score_map.shape}, prediction {prediction.shape}."
+        )
+    overlay = np.empty_like(image)
+    strip = max(1, 2**22 // image.shape[1])  # rows at once, so that the floats stay small beside a huge image
+    for top in range(0, image.shape[0], strip):
+        rows = slice(top, top + strip)
+        overlay[rows] = _tinted(image[rows], score_map[rows])
+    _draw_outline(overlay, prediction)
+    return overlay
+
+
+def score_map_to_uint16(score_map: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """Return scores in [0, 1] as integers, round(score * 65535): 0 and 1 are exact, the error is at most 1 / 131070."""
+    return np.rint(score_map.astype(np.float64) * UINT16_MAX).clip(0, UINT16_MAX).astype(np.uint16)
+
+
+def _tinted(image: NDArray[np.uint8], score_map: NDArray[np.float32]) -> NDArray[np.uint8]:
+    levels = np.rint(score_map.clip(0, 1) * 255).astype(np.uint8)
+    share = (levels.astype(np.float32) * (STRONGEST_TINT / 255))[:, :, None]
+    mixed: NDArray[np.uint8] = np.rint(image * (1 - share) + _SCALE[levels] * share).astype(np.uint8)
+    return mixed
+
+
+def _draw_outline(overlay: NDArray[np.uint8], prediction: NDArray[np.bool_]) -> None:
+    contours, _ = cv2.findContours(prediction.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    width = max(1, max(prediction.shape) // OUTLINE_DIVISOR)
+    cv2.drawContours(overlay, contours, -1, (0, 0, 0), 3 * width)
+    cv2.drawContours(overlay, contours, -1, (255, 255, 255), width)

@@ -1,0 +1,131 @@
+"""`nclf train` as a user meets it: exit codes, messages, and a polite kill."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from nclforensics.cli.app import main
+from nclforensics.config import load_config
+from tests.photo_folders import make_photo_folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SMALL = """
+[model]
+branch_channels = 8
+embedding_dim = 8
+decoder_channels = 8
+[forge]
+size = 64
+[train]
+batch_size = 2
+workers = 0
+validate_every = 0
+validation_samples = 4
+validation_share = 0.3
+warmup_steps = 2
+device = "cpu"
+"""
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """Return a configuration file of a tiny run; photos lie beside it."""
+    make_photo_folder(tmp_path / "photos", count=16)
+    path = tmp_path / "small.toml"
+    path.write_text(SMALL, encoding="utf-8")
+    return path
+
+
+def train(*arguments: str | Path) -> int:
+    """Run the command and return its exit code."""
+    with pytest.raises(SystemExit) as end:
+        main(["train", *map(str, arguments)])
+    assert isinstance(end.value.code, int)
+    return end.value.code
+
+
+def test_train_writes_a_model_and_prints_its_folder(
+    small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The model's folder is the one line on stdout; options win over the file."""
+    code = train("--config", small, "--photos", tmp_path / "photos", "--out", tmp_path / "run", "--steps", "2")
+
+    assert code == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'run' / 'model'}\n"
+    stored = load_config(tmp_path / "run" / "config.toml")
+    assert (stored.train.steps, stored.train.batch_size) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected", "message"),
+    [
+        (["--photos", "photos"], 2, "--minutes or --steps"),
+        (["--steps", "1"], 2, "--photos"),
+        (["--steps", "1", "--photos", "nowhere"], 11, "nowhere"),
+        (["--steps", "1", "--dataset", "casia"], 15, "CASIA"),
+        (["--steps", "1", "--config", "nowhere.toml"], 11, "nowhere.toml"),
+        (["--steps", "1", "--photos", "photos", "--device", "cuda:99"], 16, "cuda:99"),
+        (["--steps", "1", "--photos", "photos", "--resume"], 11, "without --resume"),
+    ],
+    ids=["budget", "photos", "missing folder", "benchmark", "missing config", "device", "nothing to resume"],
+)
+def test_train_fails_early_and_clearly(
+    arguments: list[str],
+    expected: int,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Each fault has its exit code and a message that names it."""
+    monkeypatch.chdir(tmp_path)
+    make_photo_folder(tmp_path / "photos", count=16)
+
+    code = train(*arguments)
+
+    assert code == expected
+    assert message in capsys.readouterr().err
+
+
+def test_misspelt_setting_names_the_nearest(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A typo in the TOML file is a usage error with a suggestion."""
+    small.write_text(SMALL + "batchsize = 4\n", encoding="utf-8")
+
+    code = train("--config", small, "--steps", "1")
+
+    assert code == 2
+    assert 'Did you mean "batch_size"?' in capsys.readouterr().err
+
+
+def test_polite_kill_leaves_a_checkpoint_to_resume(small: Path, tmp_path: Path) -> None:
+    """SIGTERM ends a run with 130 after the current step; --resume alone finishes it."""
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "nclforensics", "train", "--out", str(run)]
+    start = [*command, "--config", str(small), "--photos", str(tmp_path / "photos"), "--steps", "100000"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(start, stderr=subprocess.PIPE, env=environment) as process:  # noqa: S603 - our own command
+        deadline = time.monotonic() + 240
+        while time.monotonic() < deadline and not _has_rows(run / "history.jsonl"):
+            time.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors.decode()
+    assert (run / "checkpoint.safetensors").is_file()
+
+    code = train("--out", run, "--resume", "--steps", "1")  # the budget is used up: only the end is left to do
+
+    assert code == 0
+    assert (run / "model" / "manifest.toml").is_file()
+
+
+def _has_rows(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0

@@ -1,0 +1,50 @@
+"""Calibration: thresholds from authentic photos."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import pytest
+
+from nclforensics.pipelines.calibrate import calibrate
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from nclforensics.pipelines.inference import Localizer
+
+
+class LevelLocalizer:
+    """Scores every pixel with the image's mean grey level."""
+
+    def localize(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return a constant map."""
+        return np.full(image.shape[:2], round(float(image.mean())) / 255, np.float32)
+
+
+def calibrate_levels(levels: list[int], *, side: int = 64) -> dict[float, float]:
+    """Return the thresholds for uniform images of these grey levels."""
+    images = (np.full((side, side, 3), level, np.uint8) for level in levels)
+    calibration = calibrate(cast("Localizer", LevelLocalizer()), images, seed=0)
+    return dict(zip(calibration.false_positive_rates, calibration.thresholds, strict=True))
+
+
+def test_threshold_lets_the_stated_share_pass() -> None:
+    """Of 2 x 100 images with levels 0 ... 99, 5 % may lie strictly above the threshold: levels 95 to 99."""
+    thresholds = calibrate_levels(list(range(100)))
+
+    assert thresholds[0.05] == pytest.approx(94 / 255, abs=1e-4)
+
+
+def test_rates_finer_than_the_photos_allow_are_left_out() -> None:
+    """Twelve photos, measured twice each, say nothing about 1 or 2 %."""
+    thresholds = calibrate_levels(list(range(12)))
+
+    assert set(thresholds) == {0.05, 0.1, 0.2}
+
+
+@pytest.mark.parametrize("levels", [[], [7]], ids=["no image", "tiny image"])
+def test_nothing_to_measure_gives_no_thresholds(levels: list[int]) -> None:
+    """Without authentic photos, or with too small ones only, the model stays uncalibrated."""
+    assert calibrate_levels(levels, side=16) == {}

@@ -1,0 +1,193 @@
+"""Samples from pairs on disk: crops, padding, splits and refusals."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from nclforensics.config import ForgeConfig, RunConfig, TrainConfig
+from nclforensics.data.images import read_image, read_mask
+from nclforensics.data.manifest import ImagePair
+from nclforensics.errors import ConfigError, DatasetError
+from nclforensics.pipelines.training_data import PairSamples, batches, open_sources
+from tests.factories import make_image, make_mask
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def write_pair(folder: Path, name: str, *, height: int = 96, width: int = 120, authentic: bool = False) -> ImagePair:
+    """Write an image, and a mask unless it is authentic."""
+    folder.mkdir(parents=True, exist_ok=True)
+    image, mask = folder / f"{name}.png", folder / f"{name}_mask.png"
+    cv2.imwrite(str(image), make_image(height, width, seed=len(name)))
+    if authentic:
+        return ImagePair(image, None, authentic=True)
+    cv2.imwrite(str(mask), make_mask(height, width, box=(40, 60, 56, 80)).astype(np.uint8) * 255)
+    return ImagePair(image, mask, authentic=False)
+
+
+def write_set(folder: Path, count: int = 30) -> list[ImagePair]:
+    """Write a data set with manifest: every third image is authentic."""
+    pairs = [write_pair(folder, f"image{number:02}", authentic=number % 3 == 0) for number in range(count)]
+    rows = [f"{p.image.name},{p.mask.name if p.mask else ''},{int(p.authentic)}" for p in pairs]
+    (folder / "manifest.csv").write_text("image,mask,authentic\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    return pairs
+
+
+def run_config(dataset: Path, **train: float) -> RunConfig:
+    """Return a configuration that trains on a data set with crops of 64 pixels."""
+    return RunConfig(forge=ForgeConfig(size=64), train=TrainConfig(dataset=str(dataset), **train))  # type: ignore[arg-type]
+
+
+def test_crop_is_cut_from_the_grid_with_its_mask(tmp_path: Path) -> None:
+    """Every crop is a window of the image, possibly mirrored, at a multiple of 8, with the same window of the mask."""
+    pair = write_pair(tmp_path, "a")
+    assert pair.mask is not None
+    image, mask = read_image(pair.image).pixels, read_mask(pair.mask)
+    windows = []
+    for top in range(0, 33, 8):
+        for left in range(0, 57, 8):
+            window = image[top : top + 64, left : left + 64], mask[top : top + 64, left : left + 64]
+            windows += [window, (window[0][:, ::-1], window[1][:, ::-1])]
+    samples = PairSamples([pair], size=64, seed=0)
+
+    for index in range(10):
+        crop = samples[index]
+        pixels = crop.image.permute(1, 2, 0).numpy()
+        matches = [m for i, m in windows if np.array_equal(i, pixels)]
+        assert any(np.array_equal(m, crop.mask.numpy()) for m in matches)
+
+
+def test_most_crops_of_a_tampered_image_contain_tampered_pixels(tmp_path: Path) -> None:
+    """A small region in a large image is not missed by most crops."""
+    pair = write_pair(tmp_path, "a", height=400, width=400)
+    samples = PairSamples([pair], size=64, seed=0)
+
+    hits = sum(bool(samples[index].mask.any()) for index in range(40))
+
+    assert hits >= 24
+
+
+def test_small_image_is_padded_and_the_padding_is_not_valid(tmp_path: Path) -> None:
+    """An image of 96 x 40 pixels gives a crop of 64 x 64, of which 24 columns do not count."""
+    samples = PairSamples([write_pair(tmp_path, "a", width=40, authentic=True)], size=64, seed=0)
+
+    crop = samples[0]
+
+    assert crop.image.shape == (3, 64, 64)
+    assert int(crop.valid.sum()) == 64 * 40
+    assert not crop.mask[~crop.valid].any()
+
+
+def test_every_epoch_visits_each_image_once(tmp_path: Path) -> None:
+    """The order changes from epoch to epoch, the images do not."""
+    pairs = []
+    for level in range(5):
+        path = tmp_path / f"{level}.png"
+        cv2.imwrite(str(path), np.full((64, 64, 3), 10 * level, np.uint8))
+        pairs.append(ImagePair(path, None, authentic=True))
+    samples = PairSamples(pairs, size=64, seed=3)
+
+    seen = [int(samples[index].image[0, 0, 0]) for index in range(10)]
+
+    assert sorted(seen[:5]) == sorted(seen[5:]) == [0, 10, 20, 30, 40]
+    assert seen[:5] != seen[5:]
+
+
+def test_batches_depend_on_the_index_alone(tmp_path: Path) -> None:
+    """Starting at sample 4 gives the third batch of two, with worker processes or without."""
+    samples = PairSamples([write_pair(tmp_path, "ab"), write_pair(tmp_path, "abc")], size=64, seed=0)
+    stream = batches(samples, batch_size=2, first=0, workers=0)
+    third = [next(stream) for _ in range(3)][2]
+
+    resumed = next(batches(samples, batch_size=2, first=4, workers=1))
+
+    assert torch.equal(third.image, resumed.image)
+
+
+def test_ranks_share_the_indices(tmp_path: Path) -> None:
+    """Two ranks together see what one process sees."""
+    samples = PairSamples([write_pair(tmp_path, "ab"), write_pair(tmp_path, "abc")], size=64, seed=0)
+    alone = next(batches(samples, batch_size=4, first=0, workers=0)).image
+
+    shared = [next(batches(samples, batch_size=2, first=0, workers=0, rank=rank, ranks=2)).image for rank in (0, 1)]
+
+    assert torch.equal(alone[0::2], shared[0])
+    assert torch.equal(alone[1::2], shared[1])
+
+
+def test_manifest_is_split_without_overlap(tmp_path: Path) -> None:
+    """Held-out images are not trained on, and the authentic ones among them calibrate."""
+    pairs = write_set(tmp_path / "set")
+
+    sources = open_sources(run_config(tmp_path / "set", validation_share=0.3))
+
+    kept, held = (s.pairs for s in (sources.train, sources.validation) if isinstance(s, PairSamples))
+    assert {p.image for p in kept} | {p.image for p in held} == {p.image for p in pairs}
+    assert not {p.image for p in kept} & {p.image for p in held}
+    assert len(list(sources.authentic())) == sum(p.authentic for p in held)
+    assert sources.description["images"] == len(kept)
+
+
+@pytest.mark.parametrize("layout", ["mani", "json"])
+def test_imdlbenco_layouts_are_read(tmp_path: Path, layout: str) -> None:
+    """ManiDataset folders and JsonDataset files train like a manifest."""
+    pairs = write_set(tmp_path / "set")
+    spec = tmp_path / "set.json"
+    if layout == "json":
+        rows = [[str(p.image), str(p.mask) if p.mask else "Negative"] for p in pairs]
+        spec.write_text(json.dumps(rows), encoding="utf-8")
+    else:
+        spec = tmp_path / "mani"
+        for name in ("Tp", "Gt", "Au"):
+            (spec / name).mkdir(parents=True)
+        for pair in pairs:
+            pair.image.rename(spec / ("Au" if pair.authentic else "Tp") / pair.image.name)
+            if pair.mask:
+                pair.mask.rename(spec / "Gt" / pair.image.name)
+
+    sources = open_sources(run_config(spec, validation_share=0.3))
+
+    assert sources.train[0].image.shape == (3, 64, 64)
+    assert sources.description["tampered"] == 20 - _tampered(sources.validation)
+
+
+def test_mask_of_another_size_is_refused(tmp_path: Path) -> None:
+    """Image and mask must match pixel by pixel; the message names the mask."""
+    pair = write_pair(tmp_path, "a")
+    cv2.imwrite(str(pair.mask), np.zeros((10, 10), np.uint8))
+
+    with pytest.raises(DatasetError, match=r"a_mask\.png"):
+        PairSamples([pair], size=64, seed=0)[0]
+
+
+def test_benchmark_name_says_what_it_needs() -> None:
+    """`--dataset casia` ends with what CASIA consists of and what works today."""
+    with pytest.raises(DatasetError, match="CASIA v2"):
+        open_sources(RunConfig(train=TrainConfig(dataset="casia")))
+
+
+def test_set_without_held_out_forgeries_is_refused(tmp_path: Path) -> None:
+    """A validation part without one tampered image could not choose a model."""
+    write_set(tmp_path / "set", count=2)
+
+    with pytest.raises(DatasetError, match="tampered images in the"):
+        open_sources(run_config(tmp_path / "set"))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.9])
+def test_senseless_validation_share_is_refused(tmp_path: Path, share: float) -> None:
+    """Nothing held out, or more than half, is a configuration error."""
+    with pytest.raises(ConfigError, match="validation_share"):
+        open_sources(run_config(tmp_path, validation_share=share))
+
+
+def _tampered(samples: object) -> int:
+    assert isinstance(samples, PairSamples)
+    return sum(not pair.authentic for pair in samples.pairs)
