@@ -60,6 +60,18 @@ def save_checkpoint(
     write_tensors(folder / CHECKPOINT_FILE, tensors, {"state": json.dumps(asdict(state))})
 
 
+def find_checkpoint(folder: Path) -> Path:
+    """Return the path of a run's checkpoint.
+
+    Raises:
+        MissingInputError: If there is none.
+    """
+    path = folder / CHECKPOINT_FILE
+    if not path.is_file():
+        raise MissingInputError(f"Expected a checkpoint at {path}, found none. Start the run without --resume.")
+    return path
+
+
 def load_checkpoint(
     folder: Path, *, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer
 ) -> RunState:
@@ -69,9 +81,7 @@ def load_checkpoint(
         MissingInputError: If there is no checkpoint.
         WeightsMismatchError: If it is damaged or of another network.
     """
-    path = folder / CHECKPOINT_FILE
-    if not path.is_file():
-        raise MissingInputError(f"Expected a checkpoint at {path}, found none. Start the run without --resume.")
+    path = find_checkpoint(folder)
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dictionary

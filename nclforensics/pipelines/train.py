@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Final
 
 from nclforensics.config import RunConfig, dump_config, load_config
 from nclforensics.errors import ConfigError, OutputError, UsageError
-from nclforensics.pipelines.checkpoint import CHECKPOINT_FILE, RunState
+from nclforensics.pipelines.checkpoint import CHECKPOINT_FILE, RunState, find_checkpoint
+from nclforensics.pipelines.device import select_device
 from nclforensics.pipelines.finish import finish_model
 from nclforensics.pipelines.seeding import seed_everything
 from nclforensics.pipelines.trainer import Trainer
@@ -70,11 +71,13 @@ def run_training(
     Raises:
         UsageError, ConfigError: If the configuration cannot be used or differs from the resumed run's.
         MissingInputError, DatasetError: If the data cannot be used, or there is no checkpoint to resume.
+        DeviceUnavailableError: If the device is not there.
         OutputError: If the run folder holds another run, or the disk is full.
         TrainingDivergedError: If a loss is not finite; the last checkpoint is kept.
     """
     folder = Path(config.train.out)
     _check_budget(config)
+    select_device(config.train.device)  # a device that is not there is found before anything is written
     _prepare_folder(folder, config, resume=resume)
     seed_everything(config.train.seed)
     sources = open_sources(config)
@@ -101,6 +104,8 @@ def _check_budget(config: RunConfig) -> None:
 def _prepare_folder(folder: Path, config: RunConfig, *, resume: bool) -> None:
     """Create the run folder and store the configuration, or compare it with the run to be resumed."""
     stored = folder / CONFIG_FILE
+    if resume:
+        find_checkpoint(folder)
     if resume and stored.is_file():
         old = load_config(stored)
         if _without_budget(old) != _without_budget(config):
