@@ -6,8 +6,6 @@ import os
 import sys
 from typing import TYPE_CHECKING, Final, TypeVar
 
-import typer
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -34,14 +32,14 @@ def print_result(text: str) -> None:
     """Write a result and a newline to stdout; end quietly if nobody reads it any more.
 
     Raises:
-        typer.Exit: With 141, if the reader of stdout went away.
+        SystemExit: With 141, if the reader of stdout went away.
     """
     try:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
     except BrokenPipeError:
         discard_stdout()
-        raise typer.Exit(EXIT_PIPE_CLOSED) from None
+        raise SystemExit(EXIT_PIPE_CLOSED) from None
 
 
 def print_table(table: Table, *, to_stdout: bool = False) -> None:

@@ -158,13 +158,37 @@ def test_imdlbenco_layouts_are_read(tmp_path: Path, layout: str) -> None:
     assert sources.description["tampered"] == 20 - _tampered(sources.validation)
 
 
-def test_mask_of_another_size_is_refused(tmp_path: Path) -> None:
-    """Image and mask must match pixel by pixel; the message names the mask."""
-    pair = write_pair(tmp_path, "a")
-    cv2.imwrite(str(pair.mask), np.zeros((10, 10), np.uint8))
+def test_mask_of_another_shape_is_refused_before_the_first_step(tmp_path: Path) -> None:
+    """Wherever in the set it stands, a mask that cannot be its image's is found when the set is opened."""
+    pairs = write_set(tmp_path / "set")
+    cv2.imwrite(str(pairs[28].mask), make_mask(50, 10).astype(np.uint8) * 255)
 
-    with pytest.raises(DatasetError, match=r"a_mask\.png"):
-        PairSamples([pair], size=64, seed=0)[0]
+    with pytest.raises(DatasetError, match=r"image28\.png"):
+        open_sources(run_config(tmp_path / "set", validation_share=0.3))
+
+
+def test_half_size_mask_is_brought_to_its_image(tmp_path: Path) -> None:
+    """A mask saved at half size marks the same region, and the manifest of the weights counts it."""
+    pairs = write_set(tmp_path / "set")
+    half = make_mask(48, 60, box=(20, 30, 28, 40)).astype(np.uint8) * 255
+    for pair in pairs:
+        if pair.mask:
+            cv2.imwrite(str(pair.mask), half)
+
+    sources = open_sources(run_config(tmp_path / "set", validation_share=0.3))
+
+    assert sources.description["masks_resized"] == 20
+    assert max(int(sources.train[index].mask.sum()) for index in range(10)) == 16 * 20
+
+
+def test_unreadable_image_is_left_out_and_counted(tmp_path: Path) -> None:
+    """One broken file does not stop a training."""
+    pairs = write_set(tmp_path / "set")
+    pairs[3].image.write_text("no image", encoding="utf-8")
+
+    sources = open_sources(run_config(tmp_path / "set", validation_share=0.3))
+
+    assert sources.description["images_left_out"] == 1
 
 
 def test_benchmark_name_says_what_it_needs() -> None:
