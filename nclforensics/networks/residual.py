@@ -93,8 +93,8 @@ class ErrorLevels(nn.Module):
 
     qualities = (50, 60, 65, 70, 75, 80, 85, 90, 93, 96, 98)
     chroma_qualities = (60, 75, 85, 92)
-    # 32 in all: with a count that is no multiple of 32 (it was 24) the bf16 weight gradient of the next convolution came
-    # out as NaN once in a few dozen steps on AVX512-BF16 processors (torch 2.13.0, oneDNN).
+    # 32 in all: with a count that is no multiple of 32 (it was 24) the bf16 weight gradient of the next convolution
+    # came out as NaN once in a few dozen steps on AVX512-BF16 processors (torch 2.13.0, oneDNN).
     out_channels = 2 * len(qualities) + 2 * len(chroma_qualities) + 2
     dct: Tensor
     to_ycbcr: Tensor

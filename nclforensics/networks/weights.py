@@ -137,7 +137,8 @@ def save_model(
         OutputError: If a file cannot be written.
     """
     tensors = {key: value.detach().cpu().contiguous().clone() for key, value in network.state_dict().items()}
-    content = safetensors.torch.save(tensors, metadata={"format": "pt", "model": name})
+    # One metadata key only: safetensors stores several in random order, and the digest would change with it.
+    content = safetensors.torch.save(tensors, metadata={"format": "pt"})
     sha256 = hashlib.sha256(content).hexdigest()
     manifest = {
         "schema_version": MANIFEST_SCHEMA_VERSION,

@@ -1,0 +1,108 @@
+"""The boundary: errors become messages and exit codes here, and nowhere else."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import nclforensics
+from nclforensics import errors
+from nclforensics.cli import app as app_module
+from nclforensics.cli.app import main
+from nclforensics.cli.console import printable
+from nclforensics.errors import NclfError
+
+
+def _run(*argv: str) -> int:
+    with pytest.raises(SystemExit) as end:
+        main(list(argv))
+    assert isinstance(end.value.code, int)
+    return end.value.code
+
+
+def _fail_with(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(app_module, "app", fail)
+
+
+def _subclasses(kind: type[NclfError]) -> list[type[NclfError]]:
+    return [kind, *(below for direct in kind.__subclasses__() for below in _subclasses(direct))]
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """`nclf --version` prints the package's version to stdout."""
+    assert _run("--version") == 0
+    assert capsys.readouterr().out == f"nclf {nclforensics.__version__}\n"
+
+
+@pytest.mark.parametrize("kind", _subclasses(NclfError), ids=lambda kind: kind.__name__)
+def test_each_error_ends_with_its_code(
+    kind: type[NclfError], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The message goes to stderr after the program's name, without a traceback."""
+    _fail_with(kind("What was found."), monkeypatch)
+    assert _run() == kind.exit_code
+    assert capsys.readouterr() == ("", "nclf: What was found.\n")
+
+
+def test_an_interrupt_ends_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a shell expects of Ctrl-C."""
+    _fail_with(KeyboardInterrupt(), monkeypatch)
+    assert _run() == errors.EXIT_INTERRUPTED
+
+
+def test_a_bug_ends_in_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unexpected errors are not dressed up: Python prints them and ends with 1."""
+    _fail_with(ZeroDivisionError(), monkeypatch)
+    with pytest.raises(ZeroDivisionError):
+        main([])
+
+
+def test_an_unknown_option_ends_with_2() -> None:
+    """Typer's usage errors keep their code."""
+    assert _run("scan", "--no-such-option") == 2
+
+
+@pytest.mark.parametrize("command", ["scan", "train", "eval", "forge"])
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each command explains itself and its options."""
+    assert _run(command, "--help") == 0
+    assert "Options" in capsys.readouterr().out
+
+
+def test_help_loads_no_torch() -> None:
+    """Torch takes seconds to load; asking for help must not."""
+    code = (
+        "import sys; from nclforensics.cli.app import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: print([m for m in ('torch', 'cv2', 'numpy', 'matplotlib') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_reader_that_goes_away_is_no_crash() -> None:
+    """`nclf ... | head` ends without a traceback."""
+    code = (
+        "import os; from nclforensics.cli.console import print_result; import nclforensics.cli.app as a\n"
+        "def app(**_):\n"
+        "    for _ in range(100000): print_result('x' * 100)\n"
+        "a.app = app\n"
+        "a.main([])"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:  # noqa: S603
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+
+
+def test_control_characters_of_file_names_are_escaped() -> None:
+    """A hostile file name cannot recolour or rewrite the terminal; letters of any language stay."""
+    assert printable("a\x1b[31m\n\udc80\u00e9") == "a\\x1b[31m\\n\\udc80\u00e9"

@@ -1,0 +1,198 @@
+"""`nclf scan`: options, streams and exit codes, through `main`."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from nclforensics.cli.app import main
+from nclforensics.networks import weights
+from nclforensics.pipelines.inference import Localizer
+from nclforensics.pipelines.outputs import encode_png
+from tests.factories import make_image
+from tests.tiny_model import write_model
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in a folder with two photos and a tiny bundled model; return it."""
+    write_model(tmp_path / "models" / weights.DEFAULT_MODEL)
+    monkeypatch.setattr(weights, "bundled_models_folder", lambda: tmp_path / "models")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    for seed, name in enumerate(("a.png", "b.png")):
+        (tmp_path / "photos" / name).write_bytes(encode_png(make_image(80, 96, seed=seed)))
+    return tmp_path
+
+
+def _run(*argv: str) -> int:
+    with pytest.raises(SystemExit) as end:
+        main(["scan", *argv, "--device", "cpu"])
+    assert isinstance(end.value.code, int)
+    return end.value.code
+
+
+def _records() -> list[dict[str, object]]:
+    return [json.loads(line) for line in Path("out/results.jsonl").read_text().splitlines()]
+
+
+def test_a_scan_needs_no_options_but_the_output(capsys: pytest.CaptureFixture[str]) -> None:
+    """Folder in, masks out, code 0; the summary goes to stderr and names model and error rate."""
+    assert _run("photos", "--out", "out") == 0
+    captured = capsys.readouterr()
+    assert sorted(path.name for path in Path("out").glob("*.png")) == ["a.png.mask.png", "b.png.mask.png"]
+    assert captured.out == ""
+    assert "Model tiny, weights sha256" in captured.err
+    assert "5.0% of 100 authentic photos" in captured.err
+
+
+def test_json_goes_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each line of stdout is a record, the same as in results.jsonl, and nothing else is there."""
+    assert _run("photos", "--out", "out", "--json") == 0
+    assert capsys.readouterr().out == Path("out/results.jsonl").read_text()
+
+
+def test_quiet_writes_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    """Neither progress nor summary."""
+    assert _run("photos", "--out", "out", "--quiet") == 0
+    assert capfd.readouterr() == ("", "")
+
+
+def test_some_skipped_images_end_with_17(capsys: pytest.CaptureFixture[str]) -> None:
+    """The rest is scanned, and record and summary name the file and the reason."""
+    Path("photos/x.jpg").write_text("not an image")
+    assert _run("photos", "--out", "out") == 17
+    assert [record["status"] for record in _records()] == ["scanned", "scanned", "skipped"]
+    assert "skipped photos/x.jpg: Cannot decode" in capsys.readouterr().err
+
+
+def test_no_readable_image_ends_with_12() -> None:
+    """A run that scanned nothing is not a run with some skipped images; its record is kept."""
+    Path("x.jpg").write_text("not an image")
+    assert _run("x.jpg", "--out", "out") == 12
+    assert [record["status"] for record in _records()] == ["skipped"]
+
+
+def test_a_missing_path_ends_with_11(capsys: pytest.CaptureFixture[str]) -> None:
+    """Before anything is scanned."""
+    assert _run("photos", "gone.jpg", "--out", "out") == 11
+    assert "gone.jpg" in capsys.readouterr().err
+    assert not Path("out").exists()
+
+
+def test_a_flipped_byte_in_the_weights_ends_with_14(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Changed weights compute nothing."""
+    path = folder / "models" / weights.DEFAULT_MODEL / "weights.safetensors"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert _run("photos", "--out", "out") == 14
+    assert "its manifest says" in capsys.readouterr().err
+    assert not Path("out").exists()
+
+
+def test_missing_weights_end_with_13(capsys: pytest.CaptureFixture[str]) -> None:
+    """The message names what is available."""
+    assert _run("photos", "--out", "out", "--weights", "nothing") == 13
+    assert weights.DEFAULT_MODEL in capsys.readouterr().err
+
+
+def test_a_model_folder_can_be_named(folder: Path) -> None:
+    """`--weights` takes a folder too, and the record tells which weights were used."""
+    write_model(folder / "mine", threshold=0.9)
+    assert _run("photos", "--out", "out", "--weights", "mine") == 0
+    assert [record["threshold"] for record in _records()] == [0.9, 0.9]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--threshold", "1.5"],
+        ["--threshold", "0.5", "--fpr", "0.05"],
+        ["--fpr", "0.02"],
+        ["--precision", "fp8"],
+        ["--tile", "64"],
+        ["--unknown"],
+    ],
+    ids=" ".join,
+)
+def test_a_wrong_option_ends_with_2(options: list[str]) -> None:
+    """Nothing is written."""
+    assert _run("photos", "--out", "out", *options) == 2
+    assert not Path("out").exists()
+
+
+def test_no_output_folder_ends_with_2() -> None:
+    """`--out` is required."""
+    assert _run("photos") == 2
+
+
+def test_a_device_that_is_not_there_ends_with_16() -> None:
+    """It is not replaced by another one."""
+    with pytest.raises(SystemExit) as end:
+        main(["scan", "photos", "--out", "out", "--device", "cuda:97"])
+    assert end.value.code == 16
+    assert not Path("out").exists()
+
+
+def test_an_output_inside_the_input_ends_with_19() -> None:
+    """Evidence stays as it is, unless forced."""
+    assert _run("photos", "--out", "photos/masks") == 19
+    assert sorted(path.name for path in Path("photos").iterdir()) == ["a.png", "b.png"]
+    assert _run("photos", "--out", "photos/masks", "--force") == 0
+
+
+def test_an_output_folder_that_is_a_file_ends_with_19() -> None:
+    """It is named and left alone."""
+    Path("out").write_text("mine")
+    assert _run("photos", "--out", "out", "--force") == 19
+    assert Path("out").read_text() == "mine"
+
+
+def test_a_calibrated_rate_selects_its_threshold() -> None:
+    """`--fpr 0.01` takes the threshold that was measured for one percent."""
+    assert _run("photos", "--out", "out", "--fpr", "0.01") == 0
+    assert {record["threshold"] for record in _records()} == {0.5}
+
+
+def test_a_threshold_of_ones_own_has_no_error_rate(capsys: pytest.CaptureFixture[str]) -> None:
+    """The summary does not claim a rate that nobody measured."""
+    assert _run("photos", "--out", "out", "--threshold", "0.3") == 0
+    assert "no false-positive rate was measured" in capsys.readouterr().err
+
+
+def test_paths_come_from_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One path a line, any bytes but newline; empty lines do not count."""
+    odd = os.fsdecode(b"photos/caf\xe9 \x1b.png")
+    Path("photos/b.png").rename(odd)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"photos/a.png\n\n" + os.fsencode(odd) + b"\n")))
+    assert _run("-", "--out", "out") == 0
+    assert [record["path"] for record in _records()] == ["photos/a.png", odd]
+
+
+def test_an_empty_list_on_stdin_ends_with_11(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A `find` that found nothing is a missing input, not a success."""
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    assert _run("-", "--out", "out") == 11
+
+
+def test_an_interrupt_ends_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was finished stays, and run.json tells how the scan ended."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Localizer, "localize", interrupt)
+    assert _run("photos", "--out", "out") == 130
+    assert json.loads(Path("out/run.json").read_text())["status"] == "interrupted"
+
+
+def test_the_command_line_is_recorded() -> None:
+    """run.json holds what was typed."""
+    assert _run("photos", "--out", "out", "--overlay") == 0
+    expected = ["nclf", "scan", "photos", "--out", "out", "--overlay", "--device", "cpu"]
+    assert json.loads(Path("out/run.json").read_text())["command"] == expected

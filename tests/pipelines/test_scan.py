@@ -1,0 +1,370 @@
+"""The scan: every input becomes a record, and evidence stays as it is."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from nclforensics.config import ScanConfig
+from nclforensics.errors import MissingInputError, OutputError, UsageError
+from nclforensics.networks.weights import LoadedModel, load_model
+from nclforensics.pipelines import scan as scan_module
+from nclforensics.pipelines.inference import Localizer
+from nclforensics.pipelines.outputs import encode_png
+from nclforensics.pipelines.scan import describe_threshold, plan_scan, scan_images
+from nclforensics.results import ScanFinding, SkippedImage
+from tests.factories import make_image
+from tests.tiny_model import write_model
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+CONFIG = ScanConfig(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
+    """Return a tiny model."""
+    return load_model(write_model(tmp_path_factory.mktemp("models") / "tiny"))
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Return a folder with one photo, one below it, and one that is no image."""
+    folder = tmp_path / "photos"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "a.png").write_bytes(encode_png(make_image(80, 96, seed=1)))
+    (folder / "sub" / "a.png").write_bytes(encode_png(make_image(72, 64, seed=2)))
+    (folder / "b.jpg").write_text("not an image")
+    return folder
+
+
+def _scan(
+    model: LoadedModel, inputs: list[Path], out: Path, *, config: ScanConfig = CONFIG, force: bool = False
+) -> list[ScanFinding | SkippedImage]:
+    return list(scan_images(plan_scan(inputs, out=out, force=force), model, config))
+
+
+def _only(model: LoadedModel, path: Path, out: Path, *, config: ScanConfig = CONFIG) -> ScanFinding:
+    (finding,) = _scan(model, [path], out, config=config)
+    assert isinstance(finding, ScanFinding)
+    return finding
+
+
+def _decoded(path: Path) -> NDArray[Any]:
+    pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    assert pixels is not None
+    return pixels
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_output_tree_mirrors_the_input(model: LoadedModel, photos: Path, tmp_path: Path) -> None:
+    """Each readable photo has a mask at its own place; nothing else is written, no temporary file remains."""
+    _scan(model, [photos], tmp_path / "out")
+    assert set(_contents(tmp_path / "out")) == {"a.png.mask.png", "sub/a.png.mask.png", "results.jsonl", "run.json"}
+
+
+def test_a_mask_has_the_size_of_its_photo(model: LoadedModel, photos: Path, tmp_path: Path) -> None:
+    """Masks are on the input's own pixel grid, one channel, 0 and 255 only."""
+    _scan(model, [photos], tmp_path / "out")
+    mask = _decoded(tmp_path / "out" / "sub" / "a.png.mask.png")
+    assert mask.shape == (72, 64)
+    assert set(np.unique(mask)) <= {0, 255}
+
+
+def test_mask_and_finding_agree(model: LoadedModel, photos: Path, tmp_path: Path) -> None:
+    """Share, regions, decision, score and digest of the record describe the mask on disk."""
+    scores = Localizer(model.network, device=torch.device("cpu")).localize(make_image(80, 96, seed=1))
+    config = dataclasses.replace(CONFIG, threshold=float(np.median(scores)))
+    finding = _only(model, photos / "a.png", tmp_path / "out", config=config)
+    mask = _decoded(tmp_path / "out" / finding.mask) > 0
+    assert 0 < mask.mean() < 1
+    assert finding.decision == "localized evidence"
+    assert finding.tampered_share == mask.mean()
+    assert sum(region.area for region in finding.regions) == mask.sum()
+    assert finding.image_score > finding.threshold
+    assert finding.mask_sha256 == hashlib.sha256((tmp_path / "out" / finding.mask).read_bytes()).hexdigest()
+
+
+def test_nothing_above_the_threshold_is_no_localized_evidence(model: LoadedModel, photos: Path, tmp_path: Path) -> None:
+    """The mask is empty and the wording is neutral; the score still tells how near it was."""
+    finding = _only(model, photos / "a.png", tmp_path / "out", config=dataclasses.replace(CONFIG, threshold=0.999))
+    assert not _decoded(tmp_path / "out" / finding.mask).any()
+    assert (finding.decision, finding.regions) == ("no localized evidence", ())
+    assert 0 < finding.image_score < finding.threshold
+
+
+def test_a_small_image_is_inconclusive(model: LoadedModel, tmp_path: Path) -> None:
+    """Below 64 pixels a side neither outcome is claimed, and the reason says so."""
+    (tmp_path / "small.png").write_bytes(encode_png(make_image(63, 200)))
+    finding = _only(model, tmp_path / "small.png", tmp_path / "out")
+    assert finding.decision == "inconclusive"
+    assert "200 x 63" in str(finding.reason)
+
+
+def test_an_unreadable_file_is_a_record(model: LoadedModel, photos: Path, tmp_path: Path) -> None:
+    """A text file named .jpg is skipped with its reason and digest; the others are scanned."""
+    outcomes = _scan(model, [photos], tmp_path / "out")
+    (skipped,) = (outcome for outcome in outcomes if isinstance(outcome, SkippedImage))
+    assert len(outcomes) == 3
+    assert skipped.path == str(photos / "b.jpg")
+    assert "no JPEG" in skipped.reason
+    assert skipped.sha256 == hashlib.sha256(b"not an image").hexdigest()
+
+
+@pytest.mark.parametrize("keep", [0, 10, 0.5], ids=["empty", "header", "half"])
+def test_a_truncated_photo_is_skipped(model: LoadedModel, tmp_path: Path, keep: float) -> None:
+    """A file cut short does not become a finding about half a photo."""
+    done, jpeg = cv2.imencode(".jpg", make_image(200, 200))
+    assert done
+    content = jpeg.tobytes()
+    path = tmp_path / "cut.jpg"
+    path.write_bytes(content[: int(keep * len(content)) if keep < 1 else int(keep)])
+    (outcome,) = _scan(model, [path], tmp_path / "out")
+    assert isinstance(outcome, SkippedImage)
+
+
+def test_every_line_of_the_results_is_the_record(model: LoadedModel, photos: Path, tmp_path: Path) -> None:
+    """results.jsonl holds what was yielded, in order, and reads back as JSON."""
+    outcomes = _scan(model, [photos], tmp_path / "out")
+    lines = (tmp_path / "out" / "results.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [json.loads(json.dumps(o.to_record())) for o in outcomes]
+
+
+def test_a_record_is_on_disk_before_the_next_image(model: LoadedModel, photos: Path, tmp_path: Path) -> None:
+    """A killed scan loses at most the image in flight, and its run.json does not claim that it finished."""
+    outcomes = scan_images(plan_scan([photos], out=tmp_path / "out"), model, CONFIG)
+    first = next(outcomes)
+    lines = (tmp_path / "out" / "results.jsonl").read_text().splitlines()
+    run = json.loads((tmp_path / "out" / "run.json").read_text())
+    outcomes.close()
+    ended = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert [json.loads(line)["path"] for line in lines] == [first.path]
+    assert (run["status"], run["ended"], ended["status"]) == ("running", None, "interrupted")
+
+
+def test_the_run_record_names_weights_versions_and_counts(model: LoadedModel, photos: Path, tmp_path: Path) -> None:
+    """Who reads run.json later knows which model computed the masks, with which settings."""
+    _scan(model, [photos], tmp_path / "out")
+    run = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert run["model"]["weights_sha256"] == model.sha256
+    assert run["status"] == "finished"
+    assert sum(run["counts"].values()) == 3
+    assert run["threshold"] == {
+        "value": 0.05,
+        "min_region": 0.005,
+        "false_positive_rate": 0.05,
+        "authentic_images": 100,
+    }
+    assert {"case", "operator", "command", "started", "ended", "config", "versions", "inputs"} <= set(run)
+
+
+def test_no_error_rate_is_claimed_for_a_setting_that_was_not_measured(model: LoadedModel) -> None:
+    """Another region size makes the calibrated rate void, as another threshold does."""
+    other_region = describe_threshold(model, dataclasses.replace(CONFIG, min_region=0.01))
+    other_threshold = describe_threshold(model, dataclasses.replace(CONFIG, threshold=0.3))
+    assert (other_region["false_positive_rate"], other_threshold["false_positive_rate"]) == (None, None)
+
+
+def test_two_scans_give_the_same_masks(model: LoadedModel, photos: Path, tmp_path: Path) -> None:
+    """Same input, weights and device: the files are equal byte for byte."""
+    config = dataclasses.replace(CONFIG, overlay=True, score_map=True)
+    for name in ("first", "second"):
+        _scan(model, [photos], tmp_path / name, config=config)
+    first, second = (
+        {k: v for k, v in _contents(tmp_path / n).items() if k.endswith("png")} for n in ("first", "second")
+    )
+    assert len(first) == 6
+    assert first == second
+
+
+def test_inputs_are_not_touched(model: LoadedModel, photos: Path, tmp_path: Path) -> None:
+    """Content, number and times of the evidence files stay as they were."""
+    before = {path: (path.stat().st_mtime_ns, path.stat().st_mode) for path in photos.rglob("*")}
+    contents = _contents(photos)
+    _scan(model, [photos], tmp_path / "out")
+    assert {path: (path.stat().st_mtime_ns, path.stat().st_mode) for path in photos.rglob("*")} == before
+    assert _contents(photos) == contents
+
+
+def test_a_file_that_changes_meanwhile_is_skipped(
+    model: LoadedModel, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A finding is about the file with the digest beside it, or there is none."""
+    localize = Localizer.localize
+
+    def tampering(self: Localizer, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        (photos / "a.png").write_bytes(b"other")
+        return localize(self, image)
+
+    monkeypatch.setattr(Localizer, "localize", tampering)
+    (outcome,) = _scan(model, [photos / "a.png"], tmp_path / "out")
+    assert isinstance(outcome, SkippedImage)
+    assert "changed while" in outcome.reason
+    assert not (tmp_path / "out" / "a.png.mask.png").exists()
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")], ids=repr)
+def test_an_image_too_large_for_the_memory_is_skipped(
+    model: LoadedModel, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """The run goes on, and the reason names the option that helps."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Localizer, "localize", fail)
+    (outcome,) = _scan(model, [photos / "a.png"], tmp_path / "out")
+    assert isinstance(outcome, SkippedImage)
+    assert "--tile" in outcome.reason
+
+
+def test_a_bug_is_not_taken_for_a_bad_image(
+    model: LoadedModel, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error of ours ends the run, and run.json says that it failed."""
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(Localizer, "localize", fail)
+    with pytest.raises(RuntimeError, match="a bug"):
+        _scan(model, [photos / "a.png"], tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["status"] == "failed"
+
+
+def test_scores_that_are_no_numbers_are_no_finding(
+    model: LoadedModel, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty mask made of NaN would read as "no localized evidence"."""
+    monkeypatch.setattr(Localizer, "localize", lambda *_: np.full((80, 96), np.nan, np.float32))
+    (outcome,) = _scan(model, [photos / "a.png"], tmp_path / "out")
+    assert isinstance(outcome, SkippedImage)
+
+
+def test_too_many_pixels_are_skipped(model: LoadedModel, photos: Path, tmp_path: Path) -> None:
+    """A decompression bomb is refused by its header."""
+    (outcome,) = _scan(model, [photos / "a.png"], tmp_path / "out", config=dataclasses.replace(CONFIG, max_pixels=100))
+    assert isinstance(outcome, SkippedImage)
+    assert "100" in outcome.reason
+
+
+def test_pictures_are_written_on_request(model: LoadedModel, photos: Path, tmp_path: Path) -> None:
+    """The overlay is in colour, the score map has 16 bits, both at the photo's size."""
+    config = dataclasses.replace(CONFIG, overlay=True, score_map=True)
+    finding = _only(model, photos / "a.png", tmp_path / "out", config=config)
+    overlay = _decoded(tmp_path / "out" / str(finding.overlay))
+    score_map = _decoded(tmp_path / "out" / str(finding.score_map))
+    assert overlay.shape == (80, 96, 3)
+    assert (score_map.shape, score_map.dtype.name) == ((80, 96), "uint16")
+
+
+def test_the_mask_is_the_thresholded_score_map(model: LoadedModel, photos: Path, tmp_path: Path) -> None:
+    """Where the mask is set the stored score is above the threshold."""
+    finding = _only(model, photos / "a.png", tmp_path / "out", config=dataclasses.replace(CONFIG, score_map=True))
+    scores = _decoded(tmp_path / "out" / str(finding.score_map)) / 65535
+    mask = _decoded(tmp_path / "out" / finding.mask) > 0
+    assert scores[mask].min() >= finding.threshold - 1 / 65535
+
+
+def test_a_file_named_itself_is_tried_whatever_its_suffix(model: LoadedModel, photos: Path, tmp_path: Path) -> None:
+    """Evidence often has no suffix; in a folder only image suffixes count."""
+    (photos / "a.png").rename(photos / "exhibit")
+    assert _only(model, photos / "exhibit", tmp_path / "out").mask == "exhibit.mask.png"
+    assert [image.name for image in plan_scan([photos], out=tmp_path / "out2").images] == ["b.jpg", "sub/a.png"]
+
+
+def test_an_image_named_twice_is_scanned_once(photos: Path, tmp_path: Path) -> None:
+    """The same file through its folder, its path and a link is one image."""
+    (tmp_path / "link.png").symlink_to(photos / "a.png")
+    plan = plan_scan([photos / "a.png", tmp_path / "link.png", photos], out=tmp_path / "out")
+    assert [image.name for image in plan.images] == ["a.png", "b.jpg", "sub/a.png"]
+    assert [count for _, count in plan.inputs] == [1, 0, 2]
+
+
+def test_inputs_that_would_collide_get_names_of_their_own(photos: Path, tmp_path: Path) -> None:
+    """Two folders with the same tree: the later one's names are numbered."""
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "a.png").write_bytes(b"")
+    plan = plan_scan([photos, other], out=tmp_path / "out")
+    assert [image.name for image in plan.images] == ["a.png", "b.jpg", "sub/a.png", "a.png~2"]
+
+
+def test_a_missing_path_stops_everything(photos: Path, tmp_path: Path) -> None:
+    """It is named, and nothing was scanned or written."""
+    with pytest.raises(MissingInputError, match=r"gone\.jpg"):
+        plan_scan([photos, tmp_path / "gone.jpg"], out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_without_images_is_a_missing_input(tmp_path: Path) -> None:
+    """Silence about an empty folder would read as "all authentic"."""
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(MissingInputError, match="empty"):
+        plan_scan([tmp_path / "empty"], out=tmp_path / "out")
+
+
+def test_results_of_an_earlier_scan_are_kept(model: LoadedModel, photos: Path, tmp_path: Path) -> None:
+    """A second scan into the same folder is refused, with what to do."""
+    _scan(model, [photos], tmp_path / "out")
+    with pytest.raises(OutputError, match="--force"):
+        plan_scan([photos], out=tmp_path / "out")
+
+
+def test_a_forced_scan_leaves_no_mask_of_a_file_that_is_now_skipped(
+    model: LoadedModel, photos: Path, tmp_path: Path
+) -> None:
+    """An old mask beside a record of a skipped image would be read as its result."""
+    _scan(model, [photos], tmp_path / "out")
+    (photos / "a.png").write_text("no image any more")
+    _scan(model, [photos], tmp_path / "out", force=True)
+    assert not (tmp_path / "out" / "a.png.mask.png").exists()
+
+
+def test_masks_inside_the_input_are_no_input(model: LoadedModel, photos: Path, tmp_path: Path) -> None:
+    """With --force the masks may lie among the photos; a second scan does not scan them."""
+    _scan(model, [photos], photos / "masks", force=True)
+    plan = plan_scan([photos], out=photos / "masks", force=True)
+    assert [image.name for image in plan.images] == ["a.png", "b.jpg", "sub/a.png"]
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_never_replaces_an_input(photos: Path) -> None:
+    """Not even by force: a photo named like another one's mask stays."""
+    (photos / "a.png.mask.png").write_bytes(b"evidence")
+    with pytest.raises(OutputError, match="overwrite an input"):
+        plan_scan([photos / "a.png", photos / "a.png.mask.png"], out=photos, force=True)
+
+
+def test_a_mask_that_cannot_be_written_ends_the_run(
+    model: LoadedModel, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk is no property of the image: the run stops with the reason and leaves no record without a mask."""
+
+    def full(path: Path, _: bytes) -> str:
+        raise OutputError(f"Cannot write {path}: No space left on device.")
+
+    monkeypatch.setattr(scan_module, "write_atomic", full)
+    with pytest.raises(OutputError, match="No space"):
+        _scan(model, [photos], tmp_path / "out")
+    assert (tmp_path / "out" / "results.jsonl").read_text() == ""
+
+
+def test_a_threshold_outside_its_range_is_refused(model: LoadedModel, photos: Path, tmp_path: Path) -> None:
+    """Before anything is written."""
+    with pytest.raises(UsageError, match="threshold"):
+        _scan(model, [photos], tmp_path / "out", config=dataclasses.replace(CONFIG, threshold=1.5))
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,74 @@
+"""Pictures of score maps use one fixed scale."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nclforensics.errors import ShapeError
+from nclforensics.reports.overlay import render_overlay, score_map_to_uint16
+from tests.factories import make_image, make_mask
+
+
+def test_a_score_of_zero_leaves_the_photo_as_it_is() -> None:
+    """An authentic photo's overlay is the photo."""
+    image = make_image()
+    overlay = render_overlay(image, np.zeros((48, 64), np.float32), make_mask(box=None))
+    assert np.array_equal(overlay, image)
+
+
+def test_the_colour_scale_is_not_stretched_to_the_image() -> None:
+    """A pixel's colour depends on its own score only, not on the largest score of the image."""
+    image = make_image()
+    weak = np.full((48, 64), 0.1, np.float32)
+    strong = weak.copy()
+    strong[30:, 30:] = 1.0
+    empty = make_mask(box=None)
+    assert np.array_equal(render_overlay(image, weak, empty)[:30], render_overlay(image, strong, empty)[:30])
+
+
+def test_a_higher_score_changes_the_photo_more() -> None:
+    """The tint grows with the score."""
+    image = np.full((8, 8, 3), 30, np.uint8)
+    changes = [
+        int(np.abs(render_overlay(image, np.full((8, 8), score, np.float32), np.zeros((8, 8), bool)) - 30.0).sum())
+        for score in (0.0, 0.25, 0.5, 1.0)
+    ]
+    assert changes == sorted(set(changes))
+
+
+@pytest.mark.parametrize("background", [0, 255], ids=["black", "white"])
+def test_the_outline_is_visible_on_any_background(background: int) -> None:
+    """Both black and white pixels run along the outline."""
+    image = np.full((48, 64, 3), background, np.uint8)
+    overlay = render_overlay(image, np.zeros((48, 64), np.float32), make_mask())
+    assert {0, 255} == set(np.unique(overlay))
+
+
+def test_the_inside_of_a_region_stays_visible() -> None:
+    """The outline does not fill the region."""
+    image = make_image()
+    overlay = render_overlay(image, np.zeros((48, 64), np.float32), make_mask(box=(8, 8, 40, 50)))
+    assert np.array_equal(overlay[14:34, 14:44], image[14:34, 14:44])
+
+
+def test_the_image_given_is_not_changed() -> None:
+    """Pixels of evidence stay as they are, in memory too."""
+    image = make_image()
+    render_overlay(image, np.ones((48, 64), np.float32), make_mask())
+    assert np.array_equal(image, make_image())
+
+
+def test_different_sizes_are_refused() -> None:
+    """A score map of another grid cannot be drawn."""
+    with pytest.raises(ShapeError, match="one size"):
+        render_overlay(make_image(), np.zeros((48, 63), np.float32), make_mask())
+
+
+def test_scores_are_stored_to_16_bits() -> None:
+    """0 and 1 are exact and the rounding error is half a step."""
+    scores = np.linspace(0, 1, 1001, dtype=np.float32)[None]
+    stored = score_map_to_uint16(scores)
+    assert stored.dtype == np.uint16
+    assert (int(stored[0, 0]), int(stored[0, -1])) == (0, 65535)
+    assert np.abs(stored / 65535 - scores).max() < 0.51 / 65535

@@ -1,0 +1,59 @@
+"""A small untrained model on disk, for tests of everything that needs some model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from nclforensics.config import ModelConfig, RunConfig
+from nclforensics.networks.build import build_network
+from nclforensics.networks.weights import save_model
+from nclforensics.results import Calibration
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from nclforensics.networks.pivot import PivotNetwork
+
+TINY_CONFIG = RunConfig(model=ModelConfig(branch_channels=8, embedding_dim=8, decoder_channels=8))
+
+
+def make_network(*, seed: int = 0) -> PivotNetwork:
+    """Return an untrained network in eval mode whose score maps vary within an image, around 0.05."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = build_network(TINY_CONFIG.model)
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                # Statistics of a fresh norm are neutral; these make a mistake in them visible.
+                nn.init.normal_(module.running_mean, std=0.1)  # type: ignore[arg-type]
+                nn.init.uniform_(module.running_var, 0.5, 1.5)  # type: ignore[arg-type]
+            if isinstance(module, nn.Conv2d) and module.out_channels == 1:
+                nn.init.normal_(module.weight, std=3.0)
+    return network.eval()
+
+
+def make_calibration(*, threshold: float = 0.05) -> Calibration:
+    """Return a made-up calibration with that default threshold."""
+    return Calibration(
+        false_positive_rates=(0.01, 0.05),
+        thresholds=(0.5, threshold),
+        min_region=0.005,
+        authentic=100,
+        source="made up for tests",
+    )
+
+
+def write_model(folder: Path, *, threshold: float = 0.05) -> Path:
+    """Write a tiny model and return its folder."""
+    save_model(
+        folder,
+        make_network(),
+        TINY_CONFIG,
+        name="tiny",
+        calibration=make_calibration(threshold=threshold),
+        training={"source": "none"},
+    )
+    return folder
