@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import tomllib
 import types
 from dataclasses import dataclass, field
@@ -26,6 +27,15 @@ ResidualName = Literal["none", "srm", "bayar"]
 ContourRole = Literal["pivot", "drop", "tampered", "authentic"]
 ContrastiveForm = Literal["infonce", "supcon", "pixel"]
 DeviceName = str  # "auto", "cpu", "cuda", "cuda:1"
+
+
+def _check_ranges(config: object, ranges: dict[str, tuple[float, float]]) -> None:
+    """Refuse values outside their closed range: found here, they are a message; found later, a traceback."""
+    for key, (lowest, highest) in ranges.items():
+        value = getattr(config, key)
+        if not lowest <= value <= highest:
+            above = f"at least {lowest:g}" if highest == math.inf else f"from {lowest:g} to {highest:g}"
+            raise ConfigError(f'Expected "{key}" {above}, got {value!r}.')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +58,14 @@ class ModelConfig:
     embedding_dim: int = 64
     decoder_channels: int = 64
 
+    def __post_init__(self) -> None:
+        """Check ranges.
+
+        Raises:
+            ConfigError: If a width is below 1.
+        """
+        _check_ranges(self, dict.fromkeys(("branch_channels", "embedding_dim", "decoder_channels"), (1, 4096)))
+
 
 @dataclass(frozen=True, kw_only=True)
 class PatchConfig:
@@ -68,6 +86,15 @@ class PatchConfig:
     authentic_cap: int = 256
     band: int = 3
     near_share: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Check ranges.
+
+        Raises:
+            ConfigError: If a cap or the band is negative, or the share is none.
+        """
+        _check_ranges(self, dict.fromkeys(("contour_cap", "tampered_cap", "authentic_cap", "band"), (0, math.inf)))
+        _check_ranges(self, {"near_share": (0, 1)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +121,15 @@ class LossConfig:
     bce: float = 1.0
     dice: float = 0.5
     edge: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check ranges.
+
+        Raises:
+            ConfigError: If a weight is negative or the temperature too small for float32.
+        """
+        weights = ("contrastive", "pivot_consistency", "bce", "dice", "edge")
+        _check_ranges(self, {**dict.fromkeys(weights, (0, math.inf)), "tau": (1e-3, math.inf)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +201,16 @@ class TrainConfig:
     validate_every: int = 500
     validation_share: float = 0.1
     validation_samples: int = 128
+
+    def __post_init__(self) -> None:
+        """Check ranges.
+
+        Raises:
+            ConfigError: If a value is out of range.
+        """
+        names = ("seed", "steps", "minutes", "workers", "checkpoint_minutes", "validate_every", "warmup_steps")
+        _check_ranges(self, dict.fromkeys((*names, "learning_rate", "weight_decay", "clip_norm"), (0, math.inf)))
+        _check_ranges(self, {"batch_size": (1, math.inf), "validation_samples": (1, math.inf), "ema_decay": (0, 1)})
 
 
 @dataclass(frozen=True, kw_only=True)

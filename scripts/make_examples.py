@@ -1,6 +1,6 @@
-"""Rebuild the pictures of examples/ from the photos they were made of.
+"""Rebuild the pictures of examples/, and their masks, from the photos they were made of.
 
-    python scripts/make_examples.py --photos DIR [--out examples]
+    python scripts/make_examples.py --photos DIR [--out examples] [--masks docs/example_masks]
 
 The photos are known by their SHA-256, so DIR may hold them under any names, among any others. Authentic examples are
 byte-for-byte copies; forged ones come from `nclforensics.data.forge` with a fixed seed and index. A file that
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Final
@@ -22,7 +23,7 @@ import numpy as np
 from nclforensics.config import ForgeConfig
 from nclforensics.data.forge import Forge, ForgedSample
 from nclforensics.data.images import sha256_of
-from nclforensics.data.manifest import ImagePair, write_manifest
+from nclforensics.data.manifest import ImagePair
 from nclforensics.data.photos import PhotoPool
 
 SEED: Final = 2
@@ -54,6 +55,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=Path, required=True, help="folder that holds the photos, at any depth")
     parser.add_argument("--out", type=Path, default=Path("examples"))
+    # The ground truth lies elsewhere: `nclf scan examples` scans every picture below examples/.
+    parser.add_argument("--masks", type=Path, default=Path("docs/example_masks"))
     arguments = parser.parse_args()
     cv2.setNumThreads(0)
     pool = find_photos(arguments.photos)
@@ -61,14 +64,14 @@ def main() -> None:
     recipes = []
     for name, (kind, index) in FORGED.items():
         sample = forge_sample(pool, kind, index)
-        pairs.append(write_forged(sample, name, arguments.out))
+        pairs.append(write_forged(sample, name, out=arguments.out, masks=arguments.masks))
         recipes.append(json.dumps({"example": name, **sample.recipe}) + "\n")
     (arguments.out / "recipes.jsonl").write_text("".join(recipes), encoding="utf-8")
-    write_manifest(pairs, arguments.out / "manifest.csv")
+    write_rows(pairs, arguments.out / "manifest.csv")
     for pair in pairs:
         for path in (pair.image, pair.mask):
             if path is not None:
-                print(sha256_of(path), path.relative_to(arguments.out).as_posix(), path.stat().st_size)
+                print(sha256_of(path), path.as_posix(), path.stat().st_size)
 
 
 def find_photos(folder: Path) -> PhotoPool:
@@ -97,16 +100,25 @@ def forge_sample(pool: PhotoPool, kind: str, index: int) -> ForgedSample:
     return Forge(pool, config, SEED).sample(index)
 
 
-def write_forged(sample: ForgedSample, name: str, out: Path) -> ImagePair:
+def write_forged(sample: ForgedSample, name: str, *, out: Path, masks: Path) -> ImagePair:
     """Write the image with its own JPEG bytes where its history ends with JPEG, and the mask with 0 and 255."""
     if sample.encoded is None:
         image, data = out / "forged" / f"{name}.png", png(cv2.cvtColor(sample.image, cv2.COLOR_RGB2BGR))
     else:
         image, data = out / "forged" / f"{name}.jpg", sample.encoded
-    mask = out / "masks" / f"{name}.png"
+    mask = masks / f"{name}.png"
     write(image, data)
     write(mask, png(sample.mask.astype(np.uint8) * 255))
     return ImagePair(image=image, mask=mask, authentic=False)
+
+
+def write_rows(pairs: list[ImagePair], path: Path) -> None:
+    """Write the manifest; masks are named relative to it, with `..`."""
+    rows = ["image,mask,authentic"]
+    for pair in pairs:
+        names = [os.path.relpath(part, path.parent) if part else "" for part in (pair.image, pair.mask)]
+        rows.append(f"{names[0]},{names[1]},{int(pair.authentic)}")
+    write(path, ("\n".join(rows) + "\n").encode())
 
 
 def png(pixels: cv2.typing.MatLike) -> bytes:

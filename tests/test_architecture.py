@@ -115,10 +115,10 @@ def _normal(name: str) -> str:
 
 
 def _declared_packages() -> set[str]:
-    """Return the names of all dependencies, extras included."""
+    """Return the names of all dependencies, extras included but for the one that only tests need."""
     project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
-    extras = (item for extra in project["optional-dependencies"].values() for item in extra)
-    return {_normal(re.split(r"[<>=!~\[; ]", item)[0]) for item in [*project["dependencies"], *extras]}
+    extras = [item for name, extra in project["optional-dependencies"].items() if name != "test" for item in extra]
+    return {_normal(re.split(r"[<>=!~\[; ]", item)[0]) for item in project["dependencies"] + extras}
 
 
 @every_file

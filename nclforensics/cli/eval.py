@@ -23,7 +23,7 @@ EXAMPLES = "Example: nclf eval my_set/ --csv rows.csv (my_set/manifest.csv has t
 _NARROWEST, _PIPE_WIDTH = 80, 110
 
 
-def evaluate(  # noqa: PLR0913 - one parameter an option
+def evaluate(
     path: Annotated[
         str | None,
         typer.Argument(

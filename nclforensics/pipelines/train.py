@@ -94,11 +94,6 @@ def _check_budget(config: RunConfig) -> None:
     train = config.train
     if train.steps <= 0 and train.minutes <= 0:
         raise UsageError("A training needs a budget: give --minutes or --steps.")
-    if train.batch_size < 1 or train.validation_samples < 1:
-        raise ConfigError(
-            f"Expected batch_size and validation_samples of at least 1, got {train.batch_size} "
-            f"and {train.validation_samples}."
-        )
 
 
 def _prepare_folder(folder: Path, config: RunConfig, *, resume: bool) -> None:

@@ -22,7 +22,7 @@ def test_a_seed_decides_all_three_generators(seed: int) -> None:
     first = _draws()
     seed_everything(seed)
     assert first == _draws()
-    seed_everything(seed + 1)
+    seed_everything(seed + 2)
     assert all(a != b for a, b in zip(first, _draws(), strict=True))
 
 

@@ -1,0 +1,87 @@
+"""The model that comes with the package does on the examples what the README and its card say."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from nclforensics.cli.app import main
+from nclforensics.data.images import image_size, read_mask
+from nclforensics.data.manifest import ImagePair, read_manifest
+from nclforensics.networks.weights import DEFAULT_MODEL, bundled_models_folder, find_model, load_model
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
+STATED = re.compile(r"\| `forged/(?P<name>[^`]+)` \| (?P<iou>0\.\d\d) \|")
+
+
+@pytest.fixture(scope="module")
+def masks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the output folder of `nclf scan examples`."""
+    out = tmp_path_factory.mktemp("scan") / "masks"
+    with pytest.raises(SystemExit) as end:
+        main(["scan", str(EXAMPLES), "--out", str(out), "--quiet"])
+    assert end.value.code == 0
+    return out
+
+
+def _pairs(*, authentic: bool) -> list[ImagePair]:
+    return [pair for pair in read_manifest(EXAMPLES) if pair.authentic == authentic]
+
+
+def _mask_of(pair: ImagePair, masks: Path) -> Path:
+    inside = pair.image.relative_to(EXAMPLES)
+    return masks / inside.parent / f"{inside.name}.mask.png"
+
+
+def test_every_example_gets_one_mask_of_its_size(masks: Path) -> None:
+    """One mask a photo, nothing else, each of identical size."""
+    pairs = read_manifest(EXAMPLES)
+    written = sorted(path for path in masks.rglob("*") if path.suffix == ".png")
+    assert written == sorted(_mask_of(pair, masks) for pair in pairs)
+    assert all(image_size(_mask_of(pair, masks)) == image_size(pair.image) for pair in pairs)
+
+
+def test_masks_of_forged_examples_overlap_the_truth_as_stated(masks: Path) -> None:
+    """The IoU of each forged example is the one in examples/README.md, within what another processor may change."""
+    stated = {m["name"]: float(m["iou"]) for m in STATED.finditer((EXAMPLES / "README.md").read_text(encoding="utf-8"))}
+    measured = {}
+    for pair in _pairs(authentic=False):
+        assert pair.mask is not None
+        truth, found = read_mask(pair.mask), read_mask(_mask_of(pair, masks))
+        measured[pair.image.name] = float((truth & found).sum() / (truth | found).sum())
+    assert measured == pytest.approx(stated, abs=0.03)
+    assert sum(iou > 0.3 for iou in measured.values()) >= 3
+
+
+def test_masks_of_authentic_examples_are_nearly_empty(masks: Path) -> None:
+    """No authentic example shows more than a hundredth of its area."""
+    shares = {pair.image.name: float(read_mask(_mask_of(pair, masks)).mean()) for pair in _pairs(authentic=True)}
+    assert max(shares.values()) < 0.01, shares
+
+
+def test_record_names_the_model_and_its_digest(masks: Path) -> None:
+    """run.json says which weights were used."""
+    run = json.loads((masks / "run.json").read_text(encoding="utf-8"))
+    assert run["model"]["weights_sha256"] == load_model().sha256
+
+
+def test_default_model_is_small_and_calibrated() -> None:
+    """At most 12 MB and 3 million parameters, calibrated on at least 100 authentic images."""
+    model = load_model()
+    assert (find_model() / "weights.safetensors").stat().st_size <= 12_000_000
+    assert sum(parameter.numel() for parameter in model.network.parameters()) <= 3_000_000
+    assert model.calibration.authentic >= 100
+    assert model.thresholds[0.05] == model.threshold
+
+
+def test_card_holds_the_measured_table() -> None:
+    """The card names every set that evaluation.json has, with its counts."""
+    folder = bundled_models_folder() / DEFAULT_MODEL
+    card = (folder / "card.md").read_text(encoding="utf-8")
+    for name, report in json.loads((folder / "evaluation.json").read_text(encoding="utf-8")).items():
+        counts = report["counts"]
+        assert f"| {name} | {counts['tampered']} / {counts['authentic']} |" in card
