@@ -41,12 +41,12 @@ PHOTOS: Final = {  # name -> SHA-256 of the file; the pool of the forge is all o
 }
 AUTHENTIC: Final = ("river", "fruit", "pipes", "garden", "valley")
 FORGED: Final = {  # name -> (kind, index of the sample)
+    "splice_pipes": ("splice", 18),
     "splice_bouquet": ("splice", 37),
-    "retouch_garden": ("splice", 0),  # one splice in ten is a retouch
     "copy_move_garden": ("copy_move", 0),
-    "copy_move_flowers": ("copy_move", 17),
+    "copy_move_valley": ("copy_move", 6),
+    "removal_pipes": ("removal", 18),
     "removal_avenue": ("removal", 5),
-    "removal_valley": ("removal", 1),
 }
 
 
