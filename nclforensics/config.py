@@ -200,7 +200,7 @@ class TrainConfig:
     checkpoint_minutes: float = 5.0
     validate_every: int = 500
     validation_share: float = 0.1
-    validation_samples: int = 128
+    validation_samples: int = 256
 
     def __post_init__(self) -> None:
         """Check ranges.

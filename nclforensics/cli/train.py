@@ -76,7 +76,7 @@ def train(
         summary = run_training(settings, resume=resume, command=command, report=bar.show, should_stop=stop)
     state = summary.state
     print_note(
-        f"{state.step} steps in {state.seconds / 60:.1f} minutes; best validation f1@fpr5 {state.best_score:.3f} "
+        f"{state.step} steps in {state.seconds / 60:.1f} minutes; best validation score {state.best_score:.3f} "
         f"at step {state.best_step}. Threshold {summary.threshold:.4f}, weights sha256 {summary.sha256[:12]}.",
         quiet=quiet,
     )

@@ -34,7 +34,7 @@ class RunState:
     Attributes:
         step: Optimizer steps done.
         seconds: Training time so far, over all sessions.
-        best_score: Best validation score so far; -1 before the first validation.
+        best_score: Best validation score (`ValidationScores.score`) so far; -1 before the first validation.
         best_step: The step of the best score.
         sessions: How often the run was started or resumed.
     """

@@ -59,7 +59,7 @@ def finish_model(
         "samples": state.step * config.train.batch_size,
         "minutes": round(state.seconds / 60, 1),
         "sessions": state.sessions,
-        "validation_f1_at_fpr5": round(state.best_score, 4),
+        "validation_score": round(state.best_score, 4),
         "torch": torch.__version__,
         "machine": platform.machine(),
     }

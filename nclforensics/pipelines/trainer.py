@@ -184,8 +184,8 @@ class Trainer:
     def _validate(self, log: TrainingLog) -> None:
         scores = self.validation(self.average.module)
         log.write_scores(self.state, scores.scalars())
-        if scores.f1_at_fpr > self.state.best_score:
-            self.state = replace(self.state, best_score=scores.f1_at_fpr, best_step=self.state.step)
+        if scores.score > self.state.best_score:
+            self.state = replace(self.state, best_score=scores.score, best_step=self.state.step)
             tensors = {name: value.detach().cpu().contiguous().clone() for name, value in self._averaged().items()}
             write_tensors(self.folder / BEST_FILE, tensors, {"step": str(self.state.step)})
 

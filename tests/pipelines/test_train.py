@@ -181,7 +181,8 @@ def test_best_validation_is_the_one_kept(photos: Path, tmp_path: Path, monkeypat
     original = Validation.__call__
 
     def scripted(self: Validation, network: nn.Module) -> Any:  # noqa: ANN401 - ValidationScores
-        return replace(original(self, network), f1_at_fpr=next(scores))
+        value = next(scores)
+        return replace(original(self, network), f1_at_fpr=value, f1=value)
 
     monkeypatch.setattr(Validation, "__call__", scripted)
     config = make_run_config(photos, tmp_path / "run", validate_every=2)
