@@ -54,9 +54,9 @@ def save_checkpoint(
     Raises:
         OutputError: If it cannot be written; the one before is still there.
     """
-    tensors = _prefixed("network.", network.state_dict()) | _prefixed("average.", average.state_dict())
+    tensors = storable(network.state_dict(), "network.") | storable(average.state_dict(), "average.")
     for index, slots in optimizer.state_dict()["state"].items():
-        tensors |= _prefixed(f"optimizer.{index}.", slots)
+        tensors |= storable(slots, f"optimizer.{index}.")
     write_tensors(folder / CHECKPOINT_FILE, tensors, {"state": json.dumps(asdict(state))})
 
 
@@ -94,6 +94,11 @@ def load_checkpoint(
     return state
 
 
+def storable(state: dict[str, Any], prefix: str = "") -> dict[str, Tensor]:
+    """Return a state's tensors as safetensors wants them: on the CPU, contiguous, none sharing memory."""
+    return {prefix + name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
+
+
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
     """Write a safetensors file in one piece.
 
@@ -129,10 +134,6 @@ def check_space(folder: Path, network: nn.Module) -> None:
             f"Expected {needed / 2**20:.0f} MiB free for checkpoints in {folder}, found {free / 2**20:.0f} MiB. "
             "Free some space or choose another --out."
         )
-
-
-def _prefixed(prefix: str, state: dict[str, Any]) -> dict[str, Tensor]:
-    return {prefix + name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
 
 
 def _without_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

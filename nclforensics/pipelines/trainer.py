@@ -25,6 +25,7 @@ from nclforensics.pipelines.checkpoint import (
     load_checkpoint,
     read_tensors,
     save_checkpoint,
+    storable,
     write_tensors,
 )
 from nclforensics.pipelines.device import select_device
@@ -186,11 +187,8 @@ class Trainer:
         log.write_scores(self.state, scores.scalars())
         if scores.score > self.state.best_score:
             self.state = replace(self.state, best_score=scores.score, best_step=self.state.step)
-            tensors = {name: value.detach().cpu().contiguous().clone() for name, value in self._averaged().items()}
+            tensors = storable(self.average.module.state_dict())
             write_tensors(self.folder / BEST_FILE, tensors, {"step": str(self.state.step)})
-
-    def _averaged(self) -> dict[str, Tensor]:
-        return cast("dict[str, Tensor]", self.average.module.state_dict())
 
     def _save(self) -> None:
         save_checkpoint(self.folder, self.state, network=self._plain, average=self.average, optimizer=self._adamw)
