@@ -50,11 +50,18 @@ class ImagePair:
         image: Path of the photograph.
         mask: Path of its ground truth; None for an authentic image.
         authentic: Whether no pixel of the image is tampered.
+        mask_rule: Which pixels of the mask file mean tampered: a key of `nclforensics.data.ground_truth.MASK_RULES`.
+        kind: "splice", "copy-move" or "removal"; "" where the set does not say.
+        group: Images of one group come from one base image, so a split keeps them together; "" stands for the image
+            alone.
     """
 
     image: Path
     mask: Path | None
     authentic: bool
+    mask_rule: str = "bright"
+    kind: str = ""
+    group: str = ""
 
 
 def read_dataset(spec: str) -> list[ImagePair]:
