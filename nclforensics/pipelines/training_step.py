@@ -42,19 +42,20 @@ class TrainingStep:
         self.generator.manual_seed(derived_seed(self.config.train.seed, "mining", step))
         mined = mine_patches(roles, self.config.patches, generator=self.generator)
         contour = (roles == CONTOUR).flatten().nonzero().squeeze(1)
-        return self.loss(
-            LossInputs(
-                logits=output.logits,
-                masks=masks.unsqueeze(1).float(),
-                valid=valid.unsqueeze(1),
-                embeddings_plus=cells(output.embeddings_plus, mined.index),
-                embeddings_minus=cells(output.embeddings_minus, mined.index),
-                roles=mined.roles,
-                groups=mined.groups if self.config.patches.scope == "image" else None,
-                contour_features_plus=cells(output.features_plus, contour).float(),
-                contour_features_minus=cells(output.features_minus, contour).float(),
-            )
+        inputs = LossInputs(
+            logits=output.logits,
+            masks=masks.unsqueeze(1).float(),
+            valid=valid.unsqueeze(1),
+            embeddings_plus=cells(output.embeddings_plus, mined.index),
+            embeddings_minus=cells(output.embeddings_minus, mined.index),
+            roles=mined.roles,
+            groups=mined.groups if self.config.patches.scope == "image" else None,
+            contour_features_plus=cells(output.features_plus, contour).float(),
+            contour_features_minus=cells(output.features_minus, contour).float(),
         )
+        # Autocast changes nothing in the losses, which take float32; it allows the pair kernels bfloat16 products.
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.train.precision == "bf16"):
+            return self.loss(inputs)
 
 
 def as_images(pixels: Tensor, device: torch.device) -> Tensor:

@@ -7,17 +7,20 @@ import torch
 import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from nclforensics.errors import DeviceUnavailableError, ShapeError, UsageError
+from nclforensics.errors import ShapeError, UsageError
 from nclforensics.ops.class_lse import (
-    BACKEND_VARIABLE,
     class_counts,
     class_lse,
     class_similarity_sums,
     pair_softplus,
-    resolve_backend,
     torch_backend,
 )
-from nclforensics.ops.class_lse.autograd import class_lse_backward_op, class_lse_op, pair_softplus_op
+from nclforensics.ops.class_lse.autograd import (
+    class_lse_backward_op,
+    class_lse_op,
+    pair_softplus_backward_op,
+    pair_softplus_op,
+)
 from tests.reference import class_lse as reference
 
 if TYPE_CHECKING:
@@ -258,10 +261,12 @@ def test_operations_pass_opcheck(*, grouped: bool) -> None:
     """Schema, fake tensors and autograd registration are what PyTorch demands of an operation."""
     z, roles = embed(9), random_roles(9)
     groups = torch.arange(9) % 2 if grouped else None
-    lse = class_lse_op(z, roles, groups, TAU).detach()
-    torch.library.opcheck(class_lse_op, (z, roles, groups, TAU))
-    torch.library.opcheck(class_lse_backward_op, (torch.ones(9, 3).double(), z.detach(), roles, groups, lse, TAU))
-    torch.library.opcheck(pair_softplus_op, (z, roles, groups, z.detach()[:, 0].clone().requires_grad_(), TAU))
+    lse = class_lse_op(z, roles, groups, TAU, "torch").detach()
+    torch.library.opcheck(class_lse_op, (z, roles, groups, TAU, "torch"))
+    gradient, bias = torch.ones(9, 3).double(), z.detach()[:, 0].clone()
+    torch.library.opcheck(class_lse_backward_op, (gradient, z.detach(), roles, groups, lse, TAU, "torch"))
+    torch.library.opcheck(pair_softplus_op, (z, roles, groups, bias.clone().requires_grad_(), TAU, "torch"))
+    torch.library.opcheck(pair_softplus_backward_op, (gradient[:, 0], z.detach(), roles, groups, bias, TAU, "torch"))
 
 
 def statistics_of(z: torch.Tensor, roles: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
@@ -348,25 +353,3 @@ def test_unknown_roles_are_refused(role: int) -> None:
     """A role outside -1 to 2 is an error, not a silent fourth class."""
     with pytest.raises(UsageError, match="Expected roles of -1"):
         class_lse(embed(3), torch.tensor([0, role, 1]), tau=TAU)
-
-
-def test_cuda_backend_is_refused_by_name() -> None:
-    """This build has no CUDA kernel, and says so instead of falling back."""
-    with pytest.raises(DeviceUnavailableError, match="no CUDA kernel yet"):
-        class_lse(embed(3), torch.tensor([0, 1, 2]), tau=TAU, backend="cuda")
-
-
-def test_unknown_backend_is_refused() -> None:
-    """A misspelt backend is an error."""
-    with pytest.raises(UsageError, match='got "triton"'):
-        class_lse(embed(3), torch.tensor([0, 1, 2]), tau=TAU, backend="triton")
-
-
-def test_environment_forces_the_automatic_backend(monkeypatch: pytest.MonkeyPatch) -> None:
-    """NCLF_KERNEL_BACKEND decides for "auto" and leaves an explicit choice alone."""
-    monkeypatch.setenv(BACKEND_VARIABLE, "cuda")
-    with pytest.raises(DeviceUnavailableError, match=BACKEND_VARIABLE):
-        resolve_backend("auto")
-    assert resolve_backend("torch") == "torch"
-    monkeypatch.delenv(BACKEND_VARIABLE)
-    assert resolve_backend("auto") == "torch"

@@ -7,17 +7,13 @@ its embedding holds, its row is -inf (or 0 for counts and sums) and its gradient
 from __future__ import annotations
 
 import math
-import os
-from typing import Final, Literal, get_args
 
 import torch
 
-from nclforensics.errors import DeviceUnavailableError, ShapeError, UsageError
+from nclforensics.errors import ShapeError, UsageError
 from nclforensics.ops.class_lse.autograd import class_lse_op, pair_softplus_op
+from nclforensics.ops.class_lse.backend_choice import BACKEND_VARIABLE, Backend, resolve_backend
 from nclforensics.ops.class_lse.statistics import role_counts, similarity_sums
-
-Backend = Literal["auto", "torch", "cuda"]
-BACKEND_VARIABLE: Final = "NCLF_KERNEL_BACKEND"
 
 __all__ = [
     "BACKEND_VARIABLE",
@@ -56,15 +52,15 @@ def class_lse(
     Raises:
         ShapeError: If a shape does not fit.
         UsageError: If tau, a dtype, a role or the backend's name is none of the above.
-        DeviceUnavailableError: If the backend is not in this build.
+        DeviceUnavailableError: If the backend is asked for by name and cannot run here.
 
     >>> z = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
     >>> class_lse(z, torch.tensor([0, 0, 1]), tau=0.5)[0]
     tensor([2., 0., -inf])
     """
     _check(embeddings, roles, groups, tau=tau)
-    resolve_backend(backend)
-    lse: torch.Tensor = class_lse_op(_at_least_float32(embeddings), roles, groups, float(tau))
+    chosen = resolve_backend(backend, embeddings, tau=tau)
+    lse: torch.Tensor = class_lse_op(_at_least_float32(embeddings), roles, groups, float(tau), chosen)
     return lse
 
 
@@ -97,14 +93,14 @@ def pair_softplus(
     Raises:
         ShapeError: If a shape does not fit.
         UsageError: If tau, a dtype, a role or the backend's name is not usable.
-        DeviceUnavailableError: If the backend is not in this build.
+        DeviceUnavailableError: If the backend is asked for by name and cannot run here.
     """
     _check(embeddings, roles, groups, tau=tau)
     if bias.shape != roles.shape:
         raise ShapeError(f"Expected bias (N,) like roles {tuple(roles.shape)}, got {tuple(bias.shape)}.")
-    resolve_backend(backend)
+    chosen = resolve_backend(backend, embeddings, tau=tau)
     z = _at_least_float32(embeddings)
-    sums: torch.Tensor = pair_softplus_op(z, roles, groups, bias.to(z.dtype), float(tau))
+    sums: torch.Tensor = pair_softplus_op(z, roles, groups, bias.to(z.dtype), float(tau), chosen)
     return sums
 
 
@@ -131,28 +127,6 @@ def class_counts(roles: torch.Tensor, groups: torch.Tensor | None = None) -> tor
     return role_counts(roles, groups)
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # torch ships this one without types
-def resolve_backend(backend: str) -> str:
-    """Return the name of the backend that will run.
-
-    "auto" takes what the environment variable NCLF_KERNEL_BACKEND names, else "torch", the only one in this build.
-
-    Raises:
-        UsageError: If the name is unknown.
-        DeviceUnavailableError: If the backend is not in this build.
-    """
-    source = "backend"
-    if backend == "auto":
-        backend, source = os.environ.get(BACKEND_VARIABLE) or "auto", BACKEND_VARIABLE
-    if backend not in get_args(Backend):
-        raise UsageError(f'Expected {source} to be "auto", "torch" or "cuda", got "{backend}".')
-    if backend == "cuda":
-        raise DeviceUnavailableError(
-            f'{source} asks for "cuda", but this build has no CUDA kernel yet. Use "torch", which also runs on a GPU.'
-        )
-    return "torch"
-
-
 def _check(embeddings: torch.Tensor, roles: torch.Tensor, groups: torch.Tensor | None, *, tau: float) -> None:
     if embeddings.ndim != 2:  # noqa: PLR2004 - the rank of a matrix
         raise ShapeError(f"Expected embeddings (N, D), got {tuple(embeddings.shape)}.")
@@ -167,7 +141,7 @@ def _check(embeddings: torch.Tensor, roles: torch.Tensor, groups: torch.Tensor |
             raise UsageError(f"Expected {name} of dtype int64, got {labels.dtype}.")
     if not embeddings.is_floating_point():
         raise UsageError(f"Expected embeddings of a floating dtype, got {embeddings.dtype}.")
-    if not (math.isfinite(tau) and tau > 0):
+    if not 0 < tau < math.inf:
         raise UsageError(f"Expected a temperature tau > 0, got {tau}.")
 
 

@@ -10,7 +10,7 @@ from nclforensics.ops.class_lse.tiles import NUM_ROLES
 def role_counts(roles: torch.Tensor, groups: torch.Tensor | None) -> torch.Tensor:
     """Return n[i, c], the number of other patches of role c in the group of i, shape (N, 3), int64."""
     members = (roles[:, None] == torch.arange(NUM_ROLES, device=roles.device)).long()
-    counts = _group_sums(members, _group_ranks(groups)) - members
+    counts = _group_sums(members, group_ranks(groups)) - members
     return counts.masked_fill(roles[:, None] < 0, 0)
 
 
@@ -18,7 +18,7 @@ def similarity_sums(embeddings: torch.Tensor, roles: torch.Tensor, groups: torch
     """Return sum_{j != i, roles_j = c, groups_j = groups_i} z_i.z_j, shape (N, 3)."""
     # Ignored patches may hold anything, and 0 * NaN is NaN: they are replaced, not multiplied by 0.
     z = embeddings.masked_fill(roles[:, None] < 0, 0)
-    ranks = _group_ranks(groups)
+    ranks = group_ranks(groups)
     columns = []
     for role in range(NUM_ROLES):
         members = z.masked_fill(roles[:, None] != role, 0)
@@ -26,7 +26,7 @@ def similarity_sums(embeddings: torch.Tensor, roles: torch.Tensor, groups: torch
     return torch.stack(columns, dim=1)
 
 
-def _group_ranks(groups: torch.Tensor | None) -> torch.Tensor | None:
+def group_ranks(groups: torch.Tensor | None) -> torch.Tensor | None:
     """Number the groups 0, 1, ... by value; unlike `torch.unique`, of known shapes, which torch.compile needs."""
     if groups is None:
         return None
