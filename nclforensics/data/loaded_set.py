@@ -21,6 +21,8 @@ ANOMALIES: Final = {
     "inverted": "the masks mark most of their images",
     "known-bad": "an image that is known to be wrong in the published set was left out",
     "misaligned": "the masks do not follow what the images show: shuffled or shifted",
+    "mislabelled": "an image is listed as authentic, but its mask marks pixels",
+    "mismatched": "a mask has another shape than its image, the pair was left out",
     "resized": "a mask has another size than its image and is scaled to it, nearest neighbour",
     "transposed": "a mask has the width and height of its image swapped, the pair was left out",
     "unpaired-image": "a tampered image without a mask",

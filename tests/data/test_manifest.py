@@ -1,11 +1,12 @@
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from nclforensics.data.manifest import BENCHMARKS, ImagePair, read_dataset, read_manifest, write_manifest
+from nclforensics.data.formats import read_generic
+from nclforensics.data.manifest import ImagePair, load_manifest, read_manifest, write_manifest
 from nclforensics.errors import DatasetError, MissingInputError
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ def test_manifest_is_read_relative_to_its_folder(tmp_path: Path) -> None:
         ImagePair(tmp_path / "b.jpg", None, authentic=True),
     ]
     assert expected == read_manifest(path)
-    assert expected == read_dataset(str(tmp_path))
+    assert expected == read_manifest(tmp_path)
+    assert [load_manifest(place).name for place in (tmp_path, path)] == [str(tmp_path), str(path)]
 
 
 def test_written_manifest_reads_back(tmp_path: Path) -> None:
@@ -51,19 +53,63 @@ def test_written_manifest_reads_back(tmp_path: Path) -> None:
     assert pairs == read_manifest(inside)
 
 
+def test_rule_kind_and_group_survive_the_round_trip(tmp_path: Path) -> None:
+    """A converted benchmark keeps how its masks are read and which images belong together."""
+    touch(tmp_path, "a.jpg", "a.png", "b.jpg")
+    pairs = [
+        ImagePair(tmp_path / "a.jpg", tmp_path / "a.png", False, mask_rule="dark", kind="copy-move", group="base 1"),
+        ImagePair(tmp_path / "b.jpg", None, authentic=True, group="base 1"),
+    ]
+    write_manifest(pairs, tmp_path / "manifest.csv")
+    assert pairs == read_manifest(tmp_path)
+
+
+def test_columns_that_no_pair_uses_are_not_written(tmp_path: Path) -> None:
+    """A plain set stays a table of three columns, a set with groups has one more."""
+    plain = ImagePair(tmp_path / "a.jpg", None, authentic=True)
+    write_manifest([plain], tmp_path / "plain.csv")
+    assert (tmp_path / "plain.csv").read_text() == "image,mask,authentic\na.jpg,,1\n"
+    write_manifest([plain, replace(plain, group="g")], tmp_path / "grouped.csv")
+    assert (tmp_path / "grouped.csv").read_text() == "image,mask,authentic,group\na.jpg,,1,\na.jpg,,1,g\n"
+
+
+def test_kinds_are_read_as_the_forge_writes_them(tmp_path: Path) -> None:
+    """`nclf forge` writes copy_move and, for an untouched photo, authentic."""
+    touch(tmp_path, "a.jpg", "m.png", "b.jpg")
+    write(tmp_path, "image,mask,authentic,kind", "a.jpg,m.png,0,copy_move", "b.jpg,m.png,1,authentic")
+    assert [pair.kind for pair in read_manifest(tmp_path)] == ["copy-move", ""]
+
+
+def test_every_fault_of_a_list_is_reported_and_the_rest_is_kept(tmp_path: Path) -> None:
+    """`nclf data check` shows all faults of a manifest at once."""
+    touch(tmp_path, "a.jpg", "m.png")
+    write(
+        tmp_path, "image,mask,authentic", "a.jpg,m.png,0", "a.jpg,,1", "b.jpg,m.png,0", "m.png,gone.png,0", "m.png,,0"
+    )
+    loaded = load_manifest(tmp_path)
+    assert [pair.image.name for pair in loaded.pairs] == ["a.jpg"]
+    assert [(anomaly.kind, anomaly.severity, anomaly.path and anomaly.path.name) for anomaly in loaded.anomalies] == [
+        ("duplicate", "error", "a.jpg"),
+        ("unreadable", "error", "b.jpg"),
+        ("unpaired-image", "error", "m.png"),
+        ("unpaired-image", "error", "m.png"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (("image,mask,authentic", "a.jpg,,0"), "1 tampered images .* have no mask .*a.jpg"),
+        (("image,mask,authentic", "a.jpg,,0"), "1 faults in .*a.jpg: Listed as tampered, but without a mask"),
         (("image,mask,authentic", "a.jpg,m.png,0", "sub/../a.jpg,m.png,0"), "more than once"),
-        (("image,mask,authentic", "none.jpg,,1"), "do not exist .*none.jpg"),
-        (("image,mask,authentic", "a.jpg,none.png,0"), "do not exist .*none.png"),
+        (("image,mask,authentic", "none.jpg,,1"), r"none\.jpg: .* does not exist"),
+        (("image,mask,authentic", "a.jpg,none.png,0"), r"a\.jpg: Its mask .*none\.png does not exist"),
         (("image,mask,authentic", "a.jpg,m.png,maybe"), 'line 2, found "maybe"'),
         (("image,mask,authentic", ",m.png,0"), "line 2, found nothing"),
+        (("image,mask,authentic,mask_rule", "a.jpg,m.png,0,white"), 'line 2, found "white"'),
         (("file,mask", "a.jpg,m.png"), "found file, mask"),
         (("image,mask,authentic",), "found no rows"),
     ],
-    ids=["no-mask", "twice", "no-image", "mask-gone", "word", "blank", "columns", "empty"],
+    ids=["no-mask", "twice", "no-image", "mask-gone", "word", "blank", "rule", "columns", "empty"],
 )
 def test_faulty_manifest_is_refused(tmp_path: Path, lines: tuple[str, ...], message: str) -> None:
     """Every fault stops the reading and is named."""
@@ -78,80 +124,12 @@ def test_binary_file_is_no_manifest(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(b"\x89PNG\r\n\xff\xfe")
     with pytest.raises(DatasetError, match="not a CSV"):
-        read_dataset(str(path))
-
-
-def test_tp_gt_folders_pair_by_stem(tmp_path: Path) -> None:
-    """Sorted order would pair a_mask.jpg with a.png; hidden files, Thumbs.db and lists are ignored."""
-    touch(tmp_path, "Tp/a.jpg", "Tp/a_mask.JPG", "Tp/c.tif", "Tp/.DS_Store", "Tp/Thumbs.db", "Gt/_list.txt")
-    touch(tmp_path, "Gt/a.png", "Gt/a_mask.png", "Gt/c_gt.png", "Au/z.bmp")
-    pairs = read_dataset(str(tmp_path))
-    named = [(pair.image.name, pair.mask and pair.mask.name, pair.authentic) for pair in pairs]
-    expected = [("a.jpg", "a.png", False), ("a_mask.JPG", "a_mask.png", False), ("c.tif", "c_gt.png", False)]
-    assert [*expected, ("z.bmp", None, True)] == named
-
-
-@pytest.mark.parametrize(
-    ("names", "message"),
-    [
-        (("Tp/a.jpg", "Tp/b.jpg", "Gt/a.png"), r"1 images without mask \(.*b.jpg\), 0 masks"),
-        (("Tp/a.jpg", "Gt/a.png", "Gt/b.png"), r"0 images without mask, 1 masks without image \(.*b.png\)"),
-        (("Tp/a.jpg", "Tp/a.png", "Gt/a.png"), "share a name"),
-        (("Tp/a.jpg", "Gt/a_gt.png", "Gt/a_mask.png"), "Several masks"),
-        (("Tp/a.jpg", "Tp/b.gif", "Gt/a.png"), "only image files .*b.gif"),
-        (("Tp/.x", "Gt/.x"), "at least one image"),
-    ],
-    ids=["image-alone", "mask-alone", "twins", "two-masks", "unknown-kind", "empty"],
-)
-def test_faulty_tp_gt_folders_are_refused(tmp_path: Path, names: tuple[str, ...], message: str) -> None:
-    """One missing file must not shift the pairs behind it."""
-    touch(tmp_path, *names)
-    with pytest.raises(DatasetError, match=message):
-        read_dataset(str(tmp_path))
-
-
-def test_json_dataset_knows_negatives_and_relative_paths(tmp_path: Path) -> None:
-    """Paths are relative to the JSON file; "Negative" marks an authentic image."""
-    touch(tmp_path, "a.jpg", "m.png", "b.jpg")
-    path = tmp_path / "set.json"
-    path.write_text(json.dumps([["a.jpg", "m.png"], [str(tmp_path / "b.jpg"), "Negative"]]))
-    expected = [
-        ImagePair(tmp_path / "a.jpg", tmp_path / "m.png", authentic=False),
-        ImagePair(tmp_path / "b.jpg", None, authentic=True),
-    ]
-    assert expected == read_dataset(str(path))
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("[", "not valid JSON"),
-        ('{"a": 1}', "entry 0"),
-        ('[["a.jpg", "m.png"], ["a.jpg"]]', "entry 1"),
-        ('[["a.jpg", "m.png"], ["late.jpg", "Negative"]]', "do not exist .*late.jpg"),
-        ("[]", "at least one image"),
-    ],
-    ids=["broken", "object", "short", "gone", "empty"],
-)
-def test_faulty_json_dataset_is_refused(tmp_path: Path, content: str, message: str) -> None:
-    """All records are checked, not only the first."""
-    touch(tmp_path, "a.jpg", "m.png")
-    (tmp_path / "set.json").write_text(content)
-    with pytest.raises(DatasetError, match=message):
-        read_dataset(str(tmp_path / "set.json"))
-
-
-@pytest.mark.parametrize("name", [*sorted(BENCHMARKS), "CASIA"])
-def test_benchmark_name_explains_what_it_needs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name that is not loadable yet says what works today."""
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(DatasetError, match=r"It needs .*manifest\.csv"):
-        read_dataset(name)
+        read_generic(path)
 
 
 def test_other_specs_are_refused(tmp_path: Path) -> None:
     """A path that does not exist is a missing input; a folder without a layout is an invalid set."""
     with pytest.raises(MissingInputError):
-        read_dataset(str(tmp_path / "none"))
+        read_generic(tmp_path / "none")
     with pytest.raises(DatasetError, match="found neither"):
-        read_dataset(str(tmp_path))
+        read_generic(tmp_path)
