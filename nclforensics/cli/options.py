@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import typer
@@ -36,4 +37,17 @@ TileOption: TypeAlias = Annotated[
 QuietOption: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary.")]
 ForceOption: TypeAlias = Annotated[
     bool, typer.Option("--force", help="Replace earlier results; also write inside an input folder.")
+]
+DataRootOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-root",
+        help='Folder that holds the benchmarks\' folders, or a TOML file of NAME = "PATH". Also: NCLF_DATA.',
+        metavar="DIR|TOML",
+        show_default=False,
+    ),
+]
+AllowMissingOption: TypeAlias = Annotated[
+    bool,
+    typer.Option("--allow-missing", help="Go on without images that have no mask, and masks that have no image."),
 ]

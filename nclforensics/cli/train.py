@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 import typer
 
 from nclforensics.cli.console import print_note, print_result, printable
-from nclforensics.cli.options import DeviceOption, Precision, QuietOption  # noqa: TC001 - read at run time
+from nclforensics.cli.options import (  # noqa: TC001 - read at run time
+    AllowMissingOption,
+    DataRootOption,
+    DeviceOption,
+    Precision,
+    QuietOption,
+)
 from nclforensics.config import RunConfig, load_config
 
 if TYPE_CHECKING:
@@ -21,6 +27,7 @@ if TYPE_CHECKING:
 
 EXAMPLES: Final = (
     "Examples: nclf train --photos photos/ --minutes 100 --out runs/first (forgeries made on the fly) | "
+    "nclf train --dataset casia --data-root /data --steps 20000 (finds CASIA v2 there) | "
     "nclf train --dataset mine/ --steps 20000 (a folder with manifest.csv, Tp and Gt folders, or a JsonDataset file) | "
     "nclf train --out runs/first --resume (go on where it stopped)"
 )
@@ -32,9 +39,13 @@ def train(
     dataset: Annotated[
         str | None,
         typer.Option(
-            "--dataset", help="forge (default), or a folder or file with images and masks.", metavar="NAME|PATH"
+            "--dataset",
+            help="forge (default), a benchmark's name (casia means CASIA v2), NAME:PATH, or a path.",
+            metavar="NAME|PATH",
         ),
     ] = None,
+    data_root: DataRootOption = None,
+    allow_missing: AllowMissingOption = False,
     photos: Annotated[Path | None, typer.Option("--photos", help="Folder of pristine photos for the forge.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Run folder. Default: runs/ncl.")] = None,
     config: Annotated[Path | None, typer.Option("--config", help="TOML file; options given here win over it.")] = None,
@@ -59,6 +70,7 @@ def train(
 
     given = {
         "dataset": dataset,
+        "allow_missing": allow_missing or None,
         "photos": None if photos is None else str(photos),
         "out": None if out is None else str(out),
         "minutes": minutes,
@@ -69,11 +81,13 @@ def train(
         "device": None if device == "auto" else device,
         "precision": None if precision is None else precision.value,
     }
-    settings = _settings(config, given, resume=resume)
+    settings = _located(_settings(config, given, resume=resume), data_root)
     stop = _StopRequest()
     command = shlex.join(ctx.obj or ["nclf", *sys.argv[1:]])
     with _Bar(settings, quiet=quiet) as bar:
-        summary = run_training(settings, resume=resume, command=command, report=bar.show, should_stop=stop)
+        summary = run_training(
+            settings, resume=resume, command=command, report=bar.show, note=bar.note, should_stop=stop
+        )
     state = summary.state
     print_note(
         f"{state.step} steps in {state.seconds / 60:.1f} minutes; best validation score {state.best_score:.3f} "
@@ -90,6 +104,17 @@ def _settings(config: Path | None, given: dict[str, Any], *, resume: bool) -> Ru
     if resume and config is None and stored.is_file():
         settings = load_config(stored)
     return replace(settings, train=replace(settings.train, **{k: v for k, v in given.items() if v is not None}))
+
+
+def _located(settings: RunConfig, data_root: Path | None) -> RunConfig:
+    """Spell out where a benchmark lies, so that the stored configuration says what was trained on."""
+    if settings.train.dataset == "forge":
+        return settings
+    from nclforensics.data.sets import located  # noqa: PLC0415 - keeps `nclf --help` quick
+
+    return replace(
+        settings, train=replace(settings.train, dataset=located(settings.train.dataset, data_root=data_root))
+    )
 
 
 class _StopRequest:
@@ -131,6 +156,11 @@ class _Bar:
 
     def __exit__(self, *_: object) -> None:
         self.bar.close()
+
+    def note(self, message: str) -> None:
+        """Print something about the data, above the bar."""
+        if not self.quiet:
+            self.write(printable(message), file=sys.stderr)
 
     def show(self, row: dict[str, float]) -> None:
         """Move the bar, or print the line of a validation."""

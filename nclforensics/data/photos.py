@@ -91,15 +91,19 @@ class PhotoPool:
         if subset not in ("train", "validation", "all"):
             raise UsageError(f'Expected subset "train", "validation" or "all", got "{subset}".')
         files = _photo_files(folder)
-        if subset != "all":
-            wanted = subset == "validation"
-            files = [f for f in files if (_split_position(f.sha256, seed) < validation_share) == wanted]
-        if not files:
-            raise MissingInputError(
-                f'No photo of the subset "{subset}" in {folder} (validation share {validation_share}). '
-                "Add photos or change the share."
-            )
-        return cls(files)
+        if subset == "all":
+            return cls(files)
+        return cls(_part(files, folder, subset, validation_share=validation_share, seed=seed))
+
+    @classmethod
+    def split_folder(cls, folder: Path, *, validation_share: float, seed: int) -> tuple[PhotoPool, PhotoPool]:
+        """Collect the photos below a folder as two pools, for training and for validation; every file is read once.
+
+        Arguments and errors are those of `from_folder`.
+        """
+        files = _photo_files(folder)
+        train = _part(files, folder, "train", validation_share=validation_share, seed=seed)
+        return cls(train), cls(_part(files, folder, "validation", validation_share=validation_share, seed=seed))
 
     def __len__(self) -> int:
         return len(self.files)
@@ -194,6 +198,20 @@ def _photo_files(folder: Path) -> list[PhotoFile]:
             continue
         files.append(PhotoFile(path, hashlib.sha256(content).hexdigest(), has_alpha=_is_png_with_alpha(content)))
     return files
+
+
+def _part(
+    files: list[PhotoFile], folder: Path, subset: Subset, *, validation_share: float, seed: int
+) -> list[PhotoFile]:
+    """Return one side of the split."""
+    wanted = subset == "validation"
+    part = [file for file in files if (_split_position(file.sha256, seed) < validation_share) == wanted]
+    if not part:
+        raise MissingInputError(
+            f'No photo of the subset "{subset}" in {folder} (validation share {validation_share}). '
+            "Add photos or change the share."
+        )
+    return part
 
 
 def _split_position(sha256: str, seed: int) -> float:

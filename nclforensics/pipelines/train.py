@@ -57,6 +57,7 @@ def run_training(
     resume: bool = False,
     command: str = "",
     report: Report = lambda _row: None,
+    note: Callable[[str], None] = lambda _message: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> TrainingSummary:
     """Train a network and write the finished, calibrated model.
@@ -66,6 +67,7 @@ def run_training(
         resume: Continue the run in `train.out` from its checkpoint; steps or minutes may have been raised.
         command: The command line, for the model's manifest.
         report: Called with every logged row (keys as in history.jsonl).
+        note: Called with what the user should know about the data before the first step.
         should_stop: Asked after every step; True writes a checkpoint and raises KeyboardInterrupt.
 
     Raises:
@@ -81,6 +83,8 @@ def run_training(
     _prepare_folder(folder, config, resume=resume)
     seed_everything(config.train.seed)
     sources = open_sources(config)
+    for message in sources.warnings:
+        note(message)
     trainer = Trainer(config, sources, report=report, should_stop=should_stop)
     if resume:
         trainer.resume()

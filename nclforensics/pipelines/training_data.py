@@ -22,16 +22,17 @@ from torch.utils.data import DataLoader, Dataset
 
 from nclforensics.data.forge import Forge
 from nclforensics.data.images import read_image
-from nclforensics.data.manifest import ImagePair, read_dataset
 from nclforensics.data.photos import PhotoPool
+from nclforensics.data.sets import load_set
 from nclforensics.errors import ConfigError, DatasetError, UsageError
-from nclforensics.pipelines.dataset_check import check_pairs, mask_of_size
+from nclforensics.pipelines.dataset_check import check_pairs, ground_truth_of_size, stop_at_errors, warnings_of
 from nclforensics.pipelines.seeding import derived_seed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from nclforensics.config import RunConfig
+    from nclforensics.data.manifest import ImagePair
 
 RGBImage = NDArray[np.uint8]
 GRID = 8  # crops start on the 8 x 8 grid of JPEG, so that block traces keep their phase
@@ -62,12 +63,14 @@ class TrainingSources:
         validation: Sample by index, 0 ... validation_samples - 1, from held-out photos only.
         authentic: The held-out authentic images, whole.
         description: For the manifest of the weights: what the data was, with counts and a digest.
+        warnings: What the user should know about the data before hours of training.
     """
 
     train: Dataset[TrainingSample]
     validation: Dataset[TrainingSample]
     authentic: AuthenticImages
     description: dict[str, str | int]
+    warnings: tuple[str, ...] = ()
 
 
 def open_sources(config: RunConfig) -> TrainingSources:
@@ -156,9 +159,7 @@ class PairSamples(Dataset[TrainingSample]):
         rng = np.random.default_rng(derived_seed(self.seed, "crop", index))
         pair = self.pairs[int(order[position])]
         image = read_image(pair.image).pixels
-        size = (image.shape[0], image.shape[1])
-        mask = np.zeros(size, bool) if pair.mask is None else mask_of_size(pair.mask, size)
-        return self._crop(image, mask, rng)
+        return self._crop(image, ground_truth_of_size(pair, (image.shape[0], image.shape[1])), rng)
 
     def _crop(self, image: RGBImage, mask: NDArray[np.bool_], rng: np.random.Generator) -> TrainingSample:
         valid = np.ones(mask.shape, bool)
@@ -221,10 +222,7 @@ def _forge_sources(config: RunConfig) -> TrainingSources:
     if not train.photos:
         raise UsageError("The forge needs pristine photos: give their folder with --photos.")
     folder = Path(train.photos)
-    pool, held_out = (
-        PhotoPool.from_folder(folder, subset=subset, validation_share=train.validation_share, seed=train.seed)
-        for subset in ("train", "validation")
-    )
+    pool, held_out = PhotoPool.split_folder(folder, validation_share=train.validation_share, seed=train.seed)
     training = Forge(pool, config.forge, derived_seed(train.seed, "forge"))
     validation = Forge(held_out, config.forge, derived_seed(train.seed, "validation"))
     for forge in (training, validation):
@@ -240,12 +238,11 @@ def _forge_sources(config: RunConfig) -> TrainingSources:
 
 def _pair_sources(config: RunConfig) -> TrainingSources:
     train, size = config.train, config.forge.size
+    loaded = load_set(train.dataset)
     # A mispaired or inverted mask is found here, not by its effect on the figures after hours.
-    checked = check_pairs(read_dataset(train.dataset))
-    pairs = checked.usable
-    limit = train.validation_share * 2.0**63
-    held_out = [pair for pair in pairs if derived_seed(train.seed, "split", pair.image.name) < limit]
-    kept = [pair for pair in pairs if derived_seed(train.seed, "split", pair.image.name) >= limit]
+    stop_at_errors(loaded.anomalies, allow_missing=train.allow_missing)
+    checked = check_pairs(loaded.pairs)
+    kept, held_out = _split(checked.usable, share=train.validation_share, seed=train.seed)
     for name, part in (("training", kept), ("validation", held_out)):
         if not any(not pair.authentic for pair in part):
             raise DatasetError(
@@ -253,18 +250,28 @@ def _pair_sources(config: RunConfig) -> TrainingSources:
                 "Add images or change validation_share."
             )
     description: dict[str, str | int] = {
-        "kind": f"data set {Path(train.dataset).name}",
+        "kind": f"data set {loaded.facts.title if loaded.facts else Path(train.dataset).name}",
         "images": len(kept),
         "images_held_out": len(held_out),
         "images_left_out": len(checked.skipped),
         "masks_resized": checked.resized,
         "tampered": sum(not pair.authentic for pair in kept),
-        "names_sha256": _digest(sorted(pair.image.name for pair in pairs)),
+        "anomalies": len(loaded.anomalies) + len(checked.anomalies),
+        "names_sha256": _digest(sorted(pair.image.name for pair in checked.usable)),
     }
     authentic = _PairImages([pair.image for pair in held_out if pair.authentic])
     seed = derived_seed(train.seed, "crops")
     samples = PairSamples(kept, size=size, seed=seed)
-    return TrainingSources(samples, PairSamples(held_out, size=size, seed=seed), authentic, description)
+    validation = PairSamples(held_out, size=size, seed=seed)
+    return TrainingSources(samples, validation, authentic, description, warnings_of(loaded, checked))
+
+
+def _split(pairs: Sequence[ImagePair], *, share: float, seed: int) -> tuple[list[ImagePair], list[ImagePair]]:
+    """Split into training and held-out pairs; images of one base image stay together, so that none leaks."""
+    limit = share * 2.0**63
+    sides = [derived_seed(seed, "split", pair.group or pair.image.name) < limit for pair in pairs]
+    kept = [pair for pair, held_out in zip(pairs, sides, strict=True) if not held_out]
+    return kept, [pair for pair, held_out in zip(pairs, sides, strict=True) if held_out]
 
 
 def _digest(parts: Iterable[str]) -> str:

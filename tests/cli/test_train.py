@@ -7,16 +7,20 @@ import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
 from nclforensics.cli.app import main
 from nclforensics.config import load_config
+from nclforensics.errors import DatasetError
 from tests.photo_folders import make_photo_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from nclforensics.config import RunConfig, TrainConfig
 
 SMALL = """
 [model]
@@ -63,6 +67,26 @@ def test_train_writes_a_model_and_prints_its_folder(
     assert capsys.readouterr().out == f"{tmp_path / 'run' / 'model'}\n"
     stored = load_config(tmp_path / "run" / "config.toml")
     assert (stored.train.steps, stored.train.batch_size) == (2, 2)
+
+
+def test_benchmark_is_stored_with_its_place_and_remarks_on_it_are_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The configuration that is stored says what was trained on, so that --resume needs no --data-root."""
+    (tmp_path / "data" / "CASIA 2.0").mkdir(parents=True)
+    seen: list[TrainConfig] = []
+
+    def run_training(settings: RunConfig, *, note: Callable[[str], None], **_: object) -> NoReturn:
+        seen.append(settings.train)
+        note("Very easy.")
+        raise DatasetError("Far enough.")
+
+    monkeypatch.setattr("nclforensics.pipelines.train.run_training", run_training)
+
+    code = train("--dataset", "casia", "--data-root", tmp_path / "data", "--allow-missing", "--steps", "1")
+
+    assert (code, "Very easy.\n" in capsys.readouterr().err) == (15, True)
+    assert (f"casiav2:{tmp_path / 'data' / 'CASIA 2.0'}", True) == (seen[0].dataset, seen[0].allow_missing)
 
 
 @pytest.mark.parametrize(

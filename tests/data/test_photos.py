@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +11,6 @@ import pytest
 from nclforensics.data.photos import GRID, MAX_SIDE, PhotoPool, Subset
 from nclforensics.errors import MissingInputError, UsageError
 from tests.photo_folders import make_cutout, make_photo, make_photo_folder, write_photo
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def hashes(folder: Path, subset: Subset, share: float = 0.4) -> set[str]:
@@ -68,6 +65,27 @@ def test_empty_subset_is_an_error(tmp_path: Path) -> None:
     make_photo_folder(tmp_path, count=2)
     with pytest.raises(MissingInputError, match="validation"):
         PhotoPool.from_folder(tmp_path, subset="validation", validation_share=0.0)
+
+
+def test_split_folder_gives_both_subsets_and_reads_every_file_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The two pools are those of from_folder, from one reading of the folder."""
+    folder = make_photo_folder(tmp_path, count=8)
+    expected = [hashes(folder, "train", 0.5), hashes(folder, "validation", 0.5)]
+    reads: list[Path] = []
+    read_bytes = Path.read_bytes
+
+    def counted(path: Path) -> bytes:
+        reads.append(path)
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", counted)
+
+    pools = PhotoPool.split_folder(folder, validation_share=0.5, seed=0)
+
+    assert expected == [{file.sha256 for file in pool.files} for pool in pools]
+    assert sorted(reads) == sorted(folder.rglob("*.*"))
 
 
 def test_unknown_subset_is_an_error(tmp_path: Path) -> None:

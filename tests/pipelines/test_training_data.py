@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import cv2
@@ -12,10 +13,11 @@ import torch
 
 from nclforensics.config import ForgeConfig, RunConfig, TrainConfig
 from nclforensics.data.images import read_image, read_mask
-from nclforensics.data.manifest import ImagePair
+from nclforensics.data.manifest import ImagePair, write_manifest
 from nclforensics.errors import ConfigError, DatasetError
 from nclforensics.pipelines.training_data import PairSamples, batches, open_sources
 from tests.factories import make_image, make_mask
+from tests.planted_sets import planted_set
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -158,13 +160,52 @@ def test_imdlbenco_layouts_are_read(tmp_path: Path, layout: str) -> None:
     assert sources.description["tampered"] == 20 - _tampered(sources.validation)
 
 
-def test_mask_of_another_shape_is_refused_before_the_first_step(tmp_path: Path) -> None:
-    """Wherever in the set it stands, a mask that cannot be its image's is found when the set is opened."""
+def test_masks_of_another_shape_are_refused_before_the_first_step(tmp_path: Path) -> None:
+    """Wherever in the set they stand, masks that cannot be their images' are found when the set is opened."""
     pairs = write_set(tmp_path / "set")
-    cv2.imwrite(str(pairs[28].mask), make_mask(50, 10).astype(np.uint8) * 255)
+    for number in (25, 28):
+        cv2.imwrite(str(pairs[number].mask), make_mask(50, 10).astype(np.uint8) * 255)
 
-    with pytest.raises(DatasetError, match=r"image28\.png"):
+    with pytest.raises(DatasetError, match=r"2 of 20 masks .*image25_mask\.png"):
         open_sources(run_config(tmp_path / "set", validation_share=0.3))
+
+
+def test_warnings_about_the_set_are_handed_on(tmp_path: Path) -> None:
+    """What the check found without stopping is said before the first step, and counted in the weights' manifest."""
+    pairs = write_set(tmp_path / "set")
+    cv2.imwrite(str(pairs[28].mask), make_mask(120, 96).astype(np.uint8) * 255)
+
+    sources = open_sources(run_config(tmp_path / "set", validation_share=0.3))
+
+    assert [line[:14] for line in sources.warnings if "transposed" in line] == ["1 x transposed"]
+    assert sources.description["images_left_out"] == 1
+
+
+def test_images_of_one_group_are_not_divided(tmp_path: Path) -> None:
+    """Two forgeries of one base image are both trained on or both held out; without groups some of these divide."""
+    pairs = write_set(tmp_path / "set", count=60)
+    grouped = [replace(pair, group=f"base{number // 4}") for number, pair in enumerate(pairs)]
+    write_manifest(grouped, tmp_path / "set" / "manifest.csv")
+
+    sources = open_sources(run_config(tmp_path / "set", validation_share=0.5))
+
+    kept, held = (s.pairs for s in (sources.train, sources.validation) if isinstance(s, PairSamples))
+    assert len(kept) + len(held) == 60
+    assert not {pair.group for pair in kept} & {pair.group for pair in held}
+
+
+def test_missing_masks_stop_unless_allowed(tmp_path: Path) -> None:
+    """An image that lost its mask is an error that names the way out; with it, training goes on without the image."""
+    pairs = write_set(tmp_path / "set")
+    assert pairs[28].mask is not None
+    pairs[28].mask.unlink()
+    config = run_config(tmp_path / "set", validation_share=0.3)
+
+    with pytest.raises(DatasetError, match=r"image28\.png.*--allow-missing"):
+        open_sources(config)
+
+    sources = open_sources(replace(config, train=replace(config.train, allow_missing=True)))
+    assert len(sources.train.pairs) + len(sources.validation.pairs) == 29  # type: ignore[attr-defined]
 
 
 def test_half_size_mask_is_brought_to_its_image(tmp_path: Path) -> None:
@@ -191,10 +232,25 @@ def test_unreadable_image_is_left_out_and_counted(tmp_path: Path) -> None:
     assert sources.description["images_left_out"] == 1
 
 
-def test_benchmark_name_says_what_it_needs() -> None:
-    """`--dataset casia` ends with what CASIA consists of and what works today."""
-    with pytest.raises(DatasetError, match="CASIA v2"):
+def test_benchmark_that_is_not_there_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--dataset casia` without CASIA ends with what CASIA v2 consists of and who publishes it."""
+    monkeypatch.delenv("NCLF_DATA", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    with pytest.raises(DatasetError, match=r"(?s)CASIA v2.*5,123 tampered.*Published at"):
         open_sources(RunConfig(train=TrainConfig(dataset="casia")))
+
+
+def test_benchmark_trains_by_its_own_mask_rule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DSO-1 in a data root is found by name, and black in its masks means tampered."""
+    monkeypatch.setenv("NCLF_DATA", str(tmp_path))
+    planted_set("dso-1", tmp_path / "dso-1", "none")
+
+    sources = open_sources(
+        RunConfig(forge=ForgeConfig(size=64), train=TrainConfig(dataset="dso-1", validation_share=0.3))
+    )
+
+    assert sources.description["kind"] == "data set DSO-1"
+    assert 0 < np.mean([sources.train[index].mask.float().mean() for index in range(10)]) < 0.5
 
 
 def test_set_without_held_out_forgeries_is_refused(tmp_path: Path) -> None:

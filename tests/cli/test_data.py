@@ -1,0 +1,115 @@
+"""The `nclf data` commands: what goes where, and how they end."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import cv2
+import pytest
+from typer.testing import CliRunner
+
+from nclforensics.cli.data import app
+from nclforensics.data.loaders import LOADERS
+from nclforensics.data.sets import load_set
+from nclforensics.errors import DatasetError, MissingInputError, OutputError
+from tests.data.loaders.miniatures import columbia, coverage
+from tests.planted_sets import planted_set
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from typer.testing import Result
+
+
+@pytest.fixture(autouse=True)
+def _no_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the data sets of whoever runs the tests out of them."""
+    monkeypatch.delenv("NCLF_DATA", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+
+def run(*arguments: str | Path) -> Result:
+    """Run the command group alone, with room for long lines."""
+    return CliRunner(env={"COLUMNS": "200"}).invoke(app, [str(argument) for argument in arguments])
+
+
+def test_check_prints_a_table_and_ends_with_0(tmp_path: Path) -> None:
+    """A set with nothing but warnings can be used."""
+    coverage(tmp_path / "data" / "coverage")
+    result = run("check", "coverage", "--data-root", tmp_path / "data")
+    assert (result.exit_code, result.stderr) == (0, "")
+    for words in ("COVERAGE", "3 of 100 published", "image/41t.tif: The image has 64 x 48 pixels", "Usable: 0 errors"):
+        assert words in result.stdout
+
+
+def test_check_ends_with_15_at_errors_after_reporting_them(tmp_path: Path) -> None:
+    """JSON is all of stdout, whether the set can be used or not."""
+    root = planted_set("coverage", tmp_path, "inverted")
+    result = run("check", f"coverage:{root}", "--json")
+    report = json.loads(result.stdout)
+    assert result.exit_code == 15
+    assert (report["usable"], report["anomalies"][0]["kind"]) == (False, "inverted")
+
+
+def test_check_draws_a_sheet(tmp_path: Path) -> None:
+    """One entry is asked for, three pictures wide."""
+    root = columbia(tmp_path / "columbia")
+    result = run("check", root, "--sheet", tmp_path / "sheet.png", "--entries", "1", "--limit", "2")
+    assert result.exit_code == 0
+    sheet = cv2.imread(str(tmp_path / "sheet.png"))
+    assert sheet is not None
+    assert sheet.shape == (339, 940, 3)
+    assert "pairs, because of --limit" in result.stdout
+
+
+def test_check_finds_out_early_that_the_sheet_cannot_be_written(tmp_path: Path) -> None:
+    """Before anything is looked at."""
+    result = run("check", "nothing", "--sheet", tmp_path / "none" / "sheet.png")
+    assert isinstance(result.exception, OutputError)
+
+
+@pytest.mark.parametrize(("spec", "error"), [("casia", DatasetError), ("nothing", MissingInputError)])
+@pytest.mark.parametrize("command", [("check",), ("convert", "--to", "json", "--out", "out")])
+def test_missing_sets_end_in_errors(command: tuple[str, ...], spec: str, error: type[Exception]) -> None:
+    """A benchmark that is not there, and no benchmark at all."""
+    result = run(*command, spec)
+    assert isinstance(result.exception, error)
+
+
+def test_convert_says_what_it_wrote(tmp_path: Path) -> None:
+    """The path on stdout is what the next command takes; warnings and counts go to stderr."""
+    root = coverage(tmp_path / "coverage")
+    result = run("convert", root, "--to", "json", "--out", tmp_path / "out")
+    assert (result.exit_code, result.stdout.strip()) == (0, str(tmp_path / "out" / "dataset.json"))
+    assert "6 pairs written, 0 left out." in result.stderr
+    assert "1 x resized" in result.stderr
+    assert len(load_set(result.stdout.strip()).pairs) == 6
+
+
+def test_convert_refuses_what_check_would_refuse(tmp_path: Path) -> None:
+    """Inverted masks are not made plain, and nothing is written."""
+    root = planted_set("coverage", tmp_path / "coverage", "inverted")
+    result = run("convert", root, "--to", "mani", "--out", tmp_path / "out")
+    assert isinstance(result.exception, DatasetError)
+    assert not (tmp_path / "out").exists()
+
+
+def test_convert_goes_on_without_missing_files_if_allowed(tmp_path: Path) -> None:
+    """A ManiDataset that lost a mask."""
+    run("convert", coverage(tmp_path / "coverage"), "--to", "mani", "--out", tmp_path / "mani")
+    next((tmp_path / "mani" / "Gt").iterdir()).unlink()
+    refused = run("convert", tmp_path / "mani", "--to", "manifest", "--out", tmp_path / "out")
+    assert isinstance(refused.exception, DatasetError)
+    allowed = run("convert", tmp_path / "mani", "--to", "manifest", "--out", tmp_path / "out", "--allow-missing")
+    assert (allowed.exit_code, len(load_set(str(tmp_path / "out")).pairs)) == (0, 5)
+
+
+def test_list_tells_every_benchmark_and_where_it_lies(tmp_path: Path) -> None:
+    """One line a benchmark; what is not on this machine has a dash."""
+    (tmp_path / "COVERAGE").mkdir()
+    result = run("list", "--data-root", tmp_path)
+    lines = {line.split("│")[1].strip(): line for line in result.stdout.splitlines() if "│" in line}
+    assert set(LOADERS) <= set(lines)
+    assert lines["coverage"].rstrip(" │").endswith("COVERAGE")
+    assert lines["casiav2"].rstrip(" │").endswith("-")
