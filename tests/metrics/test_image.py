@@ -3,9 +3,18 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import balanced_accuracy_score, recall_score, roc_auc_score
 
-from nclforensics.metrics.image import flagged_count, image_auc, threshold_at_rate
+from nclforensics.metrics.confusion import Confusion
+from nclforensics.metrics.image import (
+    balanced_accuracy,
+    flagged_count,
+    harmonic_f1,
+    image_auc,
+    image_confusion,
+    sensitivity_and_specificity,
+    threshold_at_rate,
+)
 
 SCORES = st.lists(st.integers(0, 8).map(lambda value: value / 8), min_size=1, max_size=40)
 
@@ -48,3 +57,30 @@ def test_image_auc_needs_both_kinds() -> None:
     """Without authentic images there is nothing to be told apart."""
     assert image_auc([], [0.5]) is None
     assert image_auc([0.5], []) is None
+
+
+@settings(max_examples=60, deadline=None)
+@given(SCORES, SCORES, st.sampled_from([0.0, 0.5, 0.875]))
+def test_image_rates_equal_scikit_learn(authentic: list[float], tampered: list[float], t: float) -> None:
+    """Images at the threshold itself are not flagged."""
+    labels = [0] * len(authentic) + [1] * len(tampered)
+    flagged = [score > t for score in authentic + tampered]
+    counts = image_confusion(authentic, tampered, threshold=t)
+    sensitivity, specificity = (recall_score(labels, flagged, pos_label=kind, zero_division=0) for kind in (1, 0))
+    assert sensitivity_and_specificity(counts) == pytest.approx((sensitivity, specificity))
+    assert balanced_accuracy(counts) == pytest.approx(balanced_accuracy_score(labels, flagged))
+    total = sensitivity + specificity
+    assert harmonic_f1(counts) == pytest.approx(2 * sensitivity * specificity / total if total else 0)
+
+
+def test_mvss_image_f1_of_a_detector_that_flags_everything_is_zero() -> None:
+    """The usual F1 of the tampered class does not show it."""
+    everything = Confusion(true_positive=100, false_positive=100)
+    assert (harmonic_f1(everything), balanced_accuracy(everything)) == (0, 0.5)
+    assert everything.f1 == pytest.approx(2 / 3)
+
+
+def test_image_rates_need_both_kinds() -> None:
+    """Sensitivity without tampered images, or specificity without authentic ones, is undefined."""
+    for counts in (Confusion(true_positive=3), Confusion(true_negative=3)):
+        assert (balanced_accuracy(counts), harmonic_f1(counts)) == (None, None)

@@ -1,4 +1,4 @@
-"""Confusion counts and threshold-free figures against scikit-learn and brute force."""
+"""Threshold-free figures against scikit-learn and brute force."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from nclforensics.errors import ShapeError
-from nclforensics.metrics.confusion import Confusion, confusion_at, inverted_confusion_at
+from nclforensics.metrics.confusion import confusion_at
 from nclforensics.metrics.pixel import auc, average_precision, best_f1, chance_f1, chance_iou, level_counts
 
 if TYPE_CHECKING:
@@ -20,29 +20,14 @@ if TYPE_CHECKING:
 
 @st.composite
 def maps(draw: st.DrawFn) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Draw a score map on 16-bit levels, with ties, and a mask with at least one tampered pixel."""
+    """Draw a score map, with many or no ties, on the whole scale or crowded at an end, and a mask that is not empty."""
     generator = np.random.default_rng(draw(st.integers(0, 100_000)))
-    levels = draw(st.sampled_from([1, 4, 50, 65535]))
-    share = draw(st.sampled_from([0.02, 0.3, 0.9, 1.0]))
-    mask = generator.random((9, 13)) < share
+    steps = draw(st.sampled_from([1, 4, 50, 2**24]))
+    power = draw(st.sampled_from([1.0, 8.0, 0.001]))
+    mask = generator.random((9, 13)) < draw(st.sampled_from([0.02, 0.3, 0.9, 1.0]))
     mask[0, 0] = True
-    values = np.round(generator.random((9, 13)) * levels) / levels
-    return np.asarray(np.round(values * 65535) / 65535, dtype=np.float32), mask
-
-
-@settings(max_examples=80, deadline=None)
-@given(maps(), st.sampled_from([0.0, 0.25, 0.5, 0.9]))
-def test_confusion_figures_equal_scikit_learn(pair: tuple[NDArray[np.float32], NDArray[np.bool_]], t: float) -> None:
-    """F1, IoU and MCC at a threshold, degenerate tables included."""
-    scores, mask = pair
-    truth, predicted = mask.ravel(), (scores > np.float64(t)).ravel()
-    counts = confusion_at(scores, mask, threshold=t)
-    expected = sk.confusion_matrix(truth, predicted, labels=[False, True]).ravel().tolist()
-    assert expected == [counts.true_negative, counts.false_positive, counts.false_negative, counts.true_positive]
-    assert counts.f1 == pytest.approx(sk.f1_score(truth, predicted, zero_division=0))
-    assert counts.iou == pytest.approx(sk.jaccard_score(truth, predicted, zero_division=0))
-    if len(set(truth)) > 1:
-        assert counts.mcc == pytest.approx(sk.matthews_corrcoef(truth, predicted))
+    values = np.round(generator.random((9, 13)) * steps) / steps
+    return np.asarray(values**power, dtype=np.float32), mask
 
 
 @settings(max_examples=80, deadline=None)
@@ -58,7 +43,7 @@ def test_threshold_free_figures_equal_scikit_learn(pair: tuple[NDArray[np.float3
         assert auc(counts) == pytest.approx(sk.roc_auc_score(mask.ravel(), scores.ravel()))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(maps())
 def test_best_f1_equals_trying_all_thresholds(pair: tuple[NDArray[np.float32], NDArray[np.bool_]]) -> None:
     """Every distinct score, and the prediction of everything, is a candidate."""
@@ -68,35 +53,24 @@ def test_best_f1_equals_trying_all_thresholds(pair: tuple[NDArray[np.float32], N
     assert best_f1(level_counts(scores, mask)) == pytest.approx(expected)
 
 
-@settings(max_examples=40, deadline=None)
-@given(maps(), st.sampled_from([0.25, 0.5]))
-def test_inverted_counts_are_those_of_one_minus_the_map(
-    pair: tuple[NDArray[np.float32], NDArray[np.bool_]], t: float
-) -> None:
-    """The inverse is never rounded on the way."""
-    scores, mask = pair
-    predicted = 1 - scores.astype(np.float64) > t
-    expected = sk.confusion_matrix(mask.ravel(), predicted.ravel(), labels=[False, True]).ravel().tolist()
-    found = inverted_confusion_at(scores, mask, threshold=t)
-    assert expected == [found.true_negative, found.false_positive, found.false_negative, found.true_positive]
-
-
 def test_figures_of_an_empty_mask() -> None:
-    """Nothing tampered: 0 or undefined, never a division by zero."""
-    scores, mask = np.full((4, 5), 0.7, dtype=np.float32), np.zeros((4, 5), dtype=np.bool_)
-    counts = level_counts(scores, mask)
-    assert (auc(counts), average_precision(counts), best_f1(counts)) == (None, None, 0.0)
-    assert (Confusion().f1, Confusion().iou, Confusion().mcc) == (0.0, 0.0, 0.0)
+    """Nothing tampered: undefined, never a division by zero."""
+    counts = level_counts(np.full((4, 5), 0.7, dtype=np.float32), np.zeros((4, 5), dtype=np.bool_))
+    assert (auc(counts), average_precision(counts), best_f1(counts)) == (None, None, None)
 
 
-def test_mcc_of_huge_images_does_not_overflow() -> None:
-    """The product of four pixel counts of a gigapixel image exceeds 64 bits."""
-    assert Confusion(5 * 10**8, 0, 0, 5 * 10**8).mcc == pytest.approx(1.0)
+def test_scores_far_below_a_bin_are_told_apart() -> None:
+    """Rounding to 16 bits would make one level of all of these; a confident network's maps look like that."""
+    scores = (np.arange(20, dtype=np.float32) * np.float32(1e-9)).reshape(4, 5)
+    counts = level_counts(scores, scores > scores[2, 2])
+    assert (auc(counts), average_precision(counts), best_f1(counts)) == (1.0, 1.0, 1.0)
 
 
-def test_pooled_counts_add_up() -> None:
-    """Pooling is addition of the tables."""
-    assert Confusion(11, 22, 33, 44) == Confusion(1, 2, 3, 4) + Confusion(10, 20, 30, 40)
+def test_minus_zero_is_zero_and_scores_outside_are_clipped() -> None:
+    """Two zeros tie, and so do 1 and what an interpolation made a little more than 1."""
+    scores = np.array([[0.0, -0.0, 1.0, 1.0000001, -1e-7]], dtype=np.float32)
+    mask = np.array([[True, False, False, True, False]])
+    assert auc(level_counts(scores, mask)) == pytest.approx((0.5 + 0.5 + 0 + 1 + 1 + 0.5) / 6)
 
 
 def test_chance_levels_are_what_uninformed_maps_reach() -> None:
@@ -112,7 +86,5 @@ def test_chance_levels_are_what_uninformed_maps_reach() -> None:
 
 def test_shapes_must_agree() -> None:
     """A transposed mask is an error, not a broadcast."""
-    with pytest.raises(ShapeError):
-        confusion_at(np.zeros((4, 5), np.float32), np.zeros((5, 4), np.bool_), threshold=0.5)
     with pytest.raises(ShapeError):
         level_counts(np.zeros((4, 5), np.float32), np.zeros((5, 4), np.bool_))

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import re
+from typing import get_args, get_type_hints
+
+import numpy as np
+import pytest
+
+from nclforensics.config import EvalConfig
+from nclforensics.errors import UsageError
+from nclforensics.pipelines.protocols import (
+    CATNET,
+    MVSS,
+    NATIVE,
+    PROTOCOLS,
+    TRUFOR,
+    EvaluationProtocol,
+    prepare,
+    protocol_named,
+    require_comparable,
+    training_match,
+)
+from nclforensics.reports.published import published_rows
+from tests.factories import make_image, make_mask
+
+
+def test_configuration_and_protocols_have_the_same_names() -> None:
+    """What a configuration accepts can be run."""
+    assert set(PROTOCOLS) == set(get_args(get_type_hints(EvalConfig)["protocol"]))
+    assert EvalConfig().protocol == NATIVE.name
+
+
+def test_unknown_protocol_is_named_with_the_known_ones() -> None:
+    """The message lists what there is."""
+    with pytest.raises(UsageError, match=r"native, mvss, catnet, trufor.*psccnet"):
+        protocol_named("psccnet")
+
+
+@pytest.mark.parametrize("protocol", [NATIVE, TRUFOR], ids=lambda protocol: protocol.name)
+def test_native_protocols_leave_image_and_mask_alone(protocol: EvaluationProtocol) -> None:
+    """No pixel is resampled."""
+    image, mask = make_image(), make_mask()
+    prepared = prepare(protocol, image, mask)
+    assert prepared[0] is image
+    assert prepared[1] is mask
+
+
+@pytest.mark.parametrize("protocol", [MVSS, CATNET], ids=lambda protocol: protocol.name)
+def test_512_protocols_scale_image_and_mask_without_keeping_the_aspect(protocol: EvaluationProtocol) -> None:
+    """Both become 512 x 512; the box stays where it is, in shares of the sides, and the mask stays binary."""
+    image, mask = prepare(protocol, make_image(100, 300), make_mask(100, 300, box=(25, 75, 50, 225)))
+    assert (image.shape, mask.shape) == ((512, 512, 3), (512, 512))
+    assert image.dtype == np.uint8
+    assert mask.dtype == np.bool_
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    assert (rows[0], rows[-1], columns[0], columns[-1]) == (128, 255, 128, 383)
+
+
+def test_mask_is_sampled_where_opencv_s_plain_nearest_neighbour_samples() -> None:
+    """As peers' masks are: of each three columns the first two, while the centres lie in the first and third."""
+    mask = np.zeros((512, 768), dtype=np.bool_)
+    mask[:, 1::3] = True
+    _, small = prepare(MVSS, make_image(512, 768), mask)
+    assert np.flatnonzero(small[0])[:3].tolist() == [1, 3, 5]
+
+
+def test_image_is_interpolated() -> None:
+    """Two columns, black and white, become a ramp, not two halves."""
+    image = np.zeros((2, 2, 3), dtype=np.uint8)
+    image[:, 1] = 255
+    wide, _ = prepare(MVSS, image, np.ones((2, 2), dtype=np.bool_))
+    assert wide[0, 256, 0] == pytest.approx(127.5, abs=1)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=PROTOCOLS)
+def test_protocols_with_a_table_have_rows_for_their_headline(protocol: EvaluationProtocol) -> None:
+    """What is printed beside a model's headline is that same figure."""
+    if protocol.comparable is None:
+        assert protocol is NATIVE
+    else:
+        rows = published_rows(protocol.comparable, "coverage")
+        assert protocol.headline in {row.figure for row in rows}
+        assert {row.protocol for row in rows} == {protocol.name}
+
+
+@pytest.mark.parametrize("protocol", [MVSS, CATNET, TRUFOR], ids=lambda protocol: protocol.name)
+def test_own_table_is_comparable(protocol: EvaluationProtocol) -> None:
+    """Nothing is raised."""
+    require_comparable(protocol, protocol.name)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "table", "reason"),
+    [
+        (NATIVE, "mvss", "resize rule .*512 x 512.*Measure with --protocol mvss"),
+        (MVSS, "catnet", "training data .*CAT-Net mix"),
+        (TRUFOR, "catnet", "headline"),
+    ],
+    ids=lambda value: getattr(value, "name", value)[:6],
+)
+def test_mixing_protocols_is_refused_with_the_reason(protocol: EvaluationProtocol, table: str, reason: str) -> None:
+    """The message says in what the two differ and what to do."""
+    with pytest.raises(UsageError, match=reason):
+        require_comparable(protocol, table)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "trained_on", "expected"),
+    [
+        (NATIVE, "forge: forgeries made from pristine photos", "prescribes none"),
+        (MVSS, "data set casiav2", "trained on casiav2, by the model's manifest"),
+        (MVSS, "data set casiav2plus", "trained on other data .*orientation only"),
+        (MVSS, "forge: forgeries made from pristine photos", "trained on other data .forge.*orientation only"),
+        (CATNET, "data set casiav2", "trained on other data .data set casiav2"),
+        (MVSS, "", "not stated in the model's manifest.*orientation only"),
+    ],
+)
+def test_training_half_is_told_in_one_line(protocol: EvaluationProtocol, trained_on: str, expected: str) -> None:
+    """A model trained on other data is measured, and said to be."""
+    line = training_match(protocol, trained_on)
+    assert "\n" not in line
+    assert re.search(expected, line)
