@@ -28,8 +28,8 @@ import torch
 
 from nclforensics.config import EvalConfig, ForgeConfig, LossConfig, RunConfig, TrainConfig
 from nclforensics.data.forge import Forge
-from nclforensics.data.manifest import read_dataset
 from nclforensics.data.photos import PhotoPool, Subset
+from nclforensics.data.sets import load_set
 from nclforensics.networks.weights import load_model
 from nclforensics.pipelines.device import describe_device, select_device
 from nclforensics.pipelines.evaluate import facts_of, run_evaluation
@@ -176,9 +176,7 @@ def measure(weights: Path, dataset: Path, device: str) -> Row:
     """Return the figures of a model on the test set, with their chance levels."""
     model = load_model(str(weights))
     localizer = Localizer(model.network, device=select_device(device))
-    report = run_evaluation(
-        read_dataset(str(dataset)), localizer, EvalConfig(device=device), model=facts_of(model), dataset=dataset.name
-    )
+    report = run_evaluation(load_set(str(dataset)), localizer, EvalConfig(device=device), model=facts_of(model))
     figures = {entry.name: entry.value for entry in report.measures}
     for rate in report.flag_rates:
         figures[f"false_positive_rate@{rate.name}"] = rate.false_positive_rate

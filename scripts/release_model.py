@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nclforensics.config import EvalConfig
-from nclforensics.data.manifest import read_dataset
+from nclforensics.data.sets import load_set
 from nclforensics.networks.weights import LoadedModel, load_model
 from nclforensics.pipelines.device import select_device
 from nclforensics.pipelines.evaluate import facts_of, run_evaluation
@@ -52,7 +52,7 @@ def measure(model: LoadedModel, path: Path) -> EvaluationReport:
     """Evaluate the model on one set, at native size."""
     print(f"measuring {path.name}", file=sys.stderr)
     localizer = Localizer(model.network, device=select_device("cpu"))
-    return run_evaluation(read_dataset(str(path)), localizer, EvalConfig(), model=facts_of(model), dataset=path.name)
+    return run_evaluation(load_set(str(path)), localizer, EvalConfig(), model=facts_of(model))
 
 
 def summarize(report: EvaluationReport) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""From a data set and a model to a report: every image is analysed at its own size and scored against its mask.
+"""From a data set and a model to a report: every image is analysed under one protocol and scored against its mask.
 
 Authentic images come first, since they set the headline threshold; so one pass is enough, and what is kept of an
 image is a handful of numbers, never its pixels.
@@ -6,19 +6,28 @@ image is a handful of numbers, never its pixels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from nclforensics import __version__
-from nclforensics.data.images import LoadedImage, read_image
-from nclforensics.errors import NoReadableImageError, UnreadableImageError
-from nclforensics.metrics.confusion import Confusion, confusion_at, inverted_confusion_at
+from nclforensics.data.loaded_set import ANOMALIES
+from nclforensics.errors import NoReadableImageError
+from nclforensics.metrics.confusion import Confusion
+from nclforensics.metrics.figures import pixel_figures
 from nclforensics.metrics.image import threshold_at_rate
-from nclforensics.metrics.pixel import auc, average_precision, best_f1, level_counts
-from nclforensics.metrics.regions import evidence_score
-from nclforensics.pipelines.dataset_check import check_pairs, mask_of_size
+from nclforensics.pipelines.dataset_check import check_pairs
+from nclforensics.pipelines.evaluation_origin import describe_origin
+from nclforensics.pipelines.evaluation_stream import (
+    Sample,
+    WorkAhead,
+    localize_at_mask_size,
+    prepare_sample,
+    read_sample,
+    row_of,
+)
 from nclforensics.pipelines.evaluation_tables import (
-    FIXED_THRESHOLD,
     ModelFacts,
     Thresholds,
     build_protocol,
@@ -26,79 +35,108 @@ from nclforensics.pipelines.evaluation_tables import (
     measures,
     warnings_for,
 )
+from nclforensics.pipelines.protocols import protocol_named
+from nclforensics.pipelines.robustness import measure_robustness
 from nclforensics.reports.document import SCHEMA_VERSION, Counts, EvaluationReport, ImageRow, SkippedItem
+from nclforensics.reports.published import published_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from nclforensics.config import EvalConfig
+    from nclforensics.data.loaded_set import LoadedSet
     from nclforensics.data.manifest import ImagePair
     from nclforensics.networks.weights import LoadedModel
+    from nclforensics.pipelines.dataset_check import CheckedSet
+    from nclforensics.pipelines.evaluation_stream import ImageLocalizer
+    from nclforensics.pipelines.protocols import EvaluationProtocol
+    from nclforensics.reports.published import PublishedRow
 
-
-class ImageLocalizer(Protocol):
-    """Anything that gives an image's score map, such as `nclforensics.pipelines.inference.Localizer`."""
-
-    def localize(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return scores (H, W) in [0, 1] of an RGB image (H, W, 3)."""
-        ...
+    Stages = Callable[[str, int], Callable[[], None]]
 
 
 @dataclass
-class _Progress:
-    """What has been measured so far."""
+class _Run:
+    """One evaluation under way."""
 
-    rows: list[ImageRow]
-    skipped: list[SkippedItem]
-    pooled: Confusion
+    localizer: ImageLocalizer
+    config: EvalConfig
+    protocol: EvaluationProtocol
+    tick: Callable[[], None]
+    rows: list[ImageRow] = field(default_factory=list)
+    skipped: list[SkippedItem] = field(default_factory=list)
+    pooled: Confusion = field(default_factory=Confusion)
 
 
 def run_evaluation(
-    pairs: Sequence[ImagePair],
+    dataset: LoadedSet,
     localizer: ImageLocalizer,
     config: EvalConfig,
     *,
     model: ModelFacts,
-    dataset: str,
-    progress: Callable[[], None] | None = None,
+    command: Sequence[str] = (),
+    device: str = "",
+    stages: Stages | None = None,
 ) -> EvaluationReport:
     """Measure a model on a data set.
 
     Args:
-        pairs: Images and masks, as `nclforensics.data.manifest.read_dataset` returns them.
+        dataset: Images and masks, as `nclforensics.data.sets.load_set` returns them.
         localizer: Gives the score maps.
         config: How to measure.
         model: What the report says about the model, and its calibrated thresholds.
-        dataset: How the report calls the data set.
-        progress: Called twice for each pair: after its files were checked, and after it was measured.
+        command: The command line, for the report.
+        device: Where the localizer computes, for the report.
+        stages: Called with the name and the number of steps of each stage ("check", "measure", "robustness"); what it
+            returns is called after every step.
 
     Raises:
         DatasetError: If masks do not fit their images, or look inverted.
         NoReadableImageError: If not one image could be measured.
     """
-    tick = progress or _nothing
-    checked = check_pairs(pairs, progress=tick)
-    done = _Progress([], [SkippedItem(str(pair.image), reason) for pair, reason in checked.skipped], Confusion())
-    for pair, image in _loaded([pair for pair in checked.usable if pair.authentic], done, tick):
-        score_map = localizer.localize(image.pixels)
-        evidence = evidence_score(score_map, min_region=config.min_region)
-        done.rows.append(_row(pair, image, evidence=evidence, tampered_share=0.0, figures={}))
-    thresholds = _thresholds([row.evidence for row in done.rows], config, model)
-    for pair, image in _loaded([pair for pair in checked.usable if not pair.authentic], done, tick):
-        assert pair.mask is not None  # check_pairs lets no tampered image without mask pass
-        mask = mask_of_size(pair.mask, (image.pixels.shape[0], image.pixels.shape[1]))
-        score_map = localizer.localize(image.pixels)
-        evidence = evidence_score(score_map, min_region=config.min_region)
-        figures, confusion = _figures(score_map, mask, thresholds)
-        done.pooled += confusion
-        done.rows.append(_row(pair, image, evidence=evidence, tampered_share=float(mask.mean()), figures=figures))
-    if not done.rows:
-        first = done.skipped[0].reason if done.skipped else "the data set is empty"
-        raise NoReadableImageError(f"Not one of {len(pairs)} images in {dataset} could be measured. First: {first}")
-    return _report(pairs, done, config, model=model, thresholds=thresholds, dataset=dataset, resized=checked.resized)
+    stages = stages or _silent
+    protocol = protocol_named(config.protocol)
+    checked = check_pairs(dataset.pairs, progress=stages("check", len(dataset.pairs)))
+    run = _Run(localizer, config, protocol, stages("measure", len(checked.usable)))
+    run.skipped += [SkippedItem(str(pair.image), reason) for pair, reason in checked.skipped]
+    with WorkAhead() as ahead:
+        _measure(run, [pair for pair in checked.usable if pair.authentic], ahead, thresholds=None)
+        thresholds = _thresholds([row.evidence for row in run.rows], config, model)
+        _measure(run, [pair for pair in checked.usable if not pair.authentic], ahead, thresholds=thresholds)
+    if not run.rows:
+        first = run.skipped[0].reason if run.skipped else "the data set is empty"
+        raise NoReadableImageError(
+            f"Not one of {len(dataset.pairs)} images in {dataset.name} could be measured. First: {first}"
+        )
+    order = {str(pair.image): number for number, pair in enumerate(dataset.pairs)}
+    run.rows.sort(key=lambda row: order[row.image])
+    robustness = None
+    if config.robustness:
+        robustness = measure_robustness(
+            checked.usable, localizer, config, rows=run.rows, thresholds=thresholds, stages=stages
+        )
+    return EvaluationReport(
+        schema_version=SCHEMA_VERSION,
+        tool="nclforensics",
+        tool_version=__version__,
+        protocol=build_protocol(config, model, thresholds, dataset=dataset.name),
+        counts=_counts(run, listed=len(dataset.pairs), resized=checked.resized),
+        measures=measures(run.rows, config, thresholds, pooled=run.pooled),
+        flag_rates=flag_rates(run.rows, thresholds),
+        warnings=(
+            *_set_warnings(dataset, checked),
+            *warnings_for(run.rows, config, model, thresholds=thresholds, skipped=len(run.skipped)),
+        ),
+        images=tuple(run.rows),
+        skipped=tuple(run.skipped),
+        published=_published(run.protocol, dataset),
+        robustness=robustness,
+        cases=(),
+        origin=describe_origin(run.rows, config, command=command, device=device),
+    )
 
 
 def facts_of(model: LoadedModel) -> ModelFacts:
@@ -109,28 +147,52 @@ def facts_of(model: LoadedModel) -> ModelFacts:
         name=model.name,
         sha256=model.sha256,
         training_data="; ".join(known) or "not stated in the model's manifest",
+        trained_on=str(training.get("kind", "")),
         threshold=model.threshold,
         thresholds=dict(model.thresholds),
         min_region=model.min_region,
     )
 
 
-def _nothing() -> None:
+def _silent(_stage: str, _steps: int) -> Callable[[], None]:
     """Report no progress."""
+    return lambda: None
 
 
-def _loaded(
-    pairs: Sequence[ImagePair], done: _Progress, tick: Callable[[], None]
-) -> Iterator[tuple[ImagePair, LoadedImage]]:
-    """Yield the images that can be decoded; the others are recorded as skipped."""
-    for pair in pairs:
-        try:
-            image = read_image(pair.image)
-        except UnreadableImageError as error:
-            done.skipped.append(SkippedItem(str(pair.image), str(error)))
+def _measure(run: _Run, pairs: Sequence[ImagePair], ahead: WorkAhead, *, thresholds: Thresholds | None) -> None:
+    """Analyse and score the images of one kind; the thresholds are None for authentic images, which set them."""
+    samples = ahead.map(partial(_prepared, protocol=run.protocol), pairs)
+    score = partial(_score, config=run.config, thresholds=thresholds)
+    for row, confusion in ahead.map(score, _localized(run, samples)):
+        run.rows.append(row)
+        run.pooled += confusion
+        run.tick()
+
+
+def _prepared(pair: ImagePair, *, protocol: EvaluationProtocol) -> Sample | SkippedItem:
+    sample = read_sample(pair)
+    return sample if isinstance(sample, SkippedItem) else prepare_sample(sample, protocol)
+
+
+def _localized(run: _Run, samples: Iterable[Sample | SkippedItem]) -> Iterator[tuple[Sample, NDArray[np.float32]]]:
+    """Yield each image with its score map; those that could not be decoded are recorded as skipped."""
+    for sample in samples:
+        if isinstance(sample, SkippedItem):
+            run.skipped.append(sample)
+            run.tick()
         else:
-            yield pair, image
-        tick()
+            yield sample, localize_at_mask_size(run.localizer, sample.image, sample.mask.shape)
+
+
+def _score(
+    located: tuple[Sample, NDArray[np.float32]], *, config: EvalConfig, thresholds: Thresholds | None
+) -> tuple[ImageRow, Confusion]:
+    sample, score_map = located
+    figures: dict[str, float | None] = {}
+    confusion = Confusion()
+    if thresholds is not None:
+        figures, confusion = pixel_figures(score_map, sample.mask, thresholds.figures)
+    return row_of(sample, score_map, config, figures=figures), confusion
 
 
 def _thresholds(evidence: Sequence[float], config: EvalConfig, model: ModelFacts) -> Thresholds:
@@ -142,73 +204,29 @@ def _thresholds(evidence: Sequence[float], config: EvalConfig, model: ModelFacts
     return Thresholds(rate=rate, at_rate=at_rate, model=model.threshold, authentic=len(evidence))
 
 
-def _figures(
-    score_map: NDArray[np.float32], mask: NDArray[np.bool_], thresholds: Thresholds
-) -> tuple[dict[str, float | None], Confusion]:
-    """Return the pixel figures of one tampered image by name, and its counts at the fixed threshold."""
-    fixed = confusion_at(score_map, mask, threshold=FIXED_THRESHOLD)
-    inverted = inverted_confusion_at(score_map, mask, threshold=FIXED_THRESHOLD)
-    counts = level_counts(score_map, mask)
-    figures: dict[str, float | None] = {
-        "f1@0.5": fixed.f1,
-        "iou@0.5": fixed.iou,
-        "mcc@0.5": fixed.mcc,
-        "f1@model": confusion_at(score_map, mask, threshold=thresholds.model).f1,
-        "f1_best": best_f1(counts),
-        "f1_permute": max(fixed.f1, inverted.f1),
-        "pixel_auc": auc(counts),
-        "pixel_ap": average_precision(counts),
-    }
-    if thresholds.at_rate is not None:
-        at_rate = confusion_at(score_map, mask, threshold=thresholds.at_rate)
-        label = thresholds.label
-        figures |= {f"f1@{label}": at_rate.f1, f"iou@{label}": at_rate.iou, f"mcc@{label}": at_rate.mcc}
-    return figures, fixed
-
-
-def _row(
-    pair: ImagePair, image: LoadedImage, *, evidence: float, tampered_share: float, figures: dict[str, float | None]
-) -> ImageRow:
-    return ImageRow(
-        image=str(pair.image),
-        authentic=pair.authentic,
-        width=image.pixels.shape[1],
-        height=image.pixels.shape[0],
-        sha256=image.sha256,
-        evidence=evidence,
-        tampered_share=tampered_share,
-        figures=figures,
+def _counts(run: _Run, *, listed: int, resized: int) -> Counts:
+    authentic = sum(row.authentic for row in run.rows)
+    return Counts(
+        listed=listed,
+        tampered=len(run.rows) - authentic,
+        authentic=authentic,
+        skipped=len(run.skipped),
+        resized_masks=resized,
     )
 
 
-def _report(
-    pairs: Sequence[ImagePair],
-    done: _Progress,
-    config: EvalConfig,
-    *,
-    model: ModelFacts,
-    thresholds: Thresholds,
-    dataset: str,
-    resized: int,
-) -> EvaluationReport:
-    order = {str(pair.image): number for number, pair in enumerate(pairs)}
-    rows = tuple(sorted(done.rows, key=lambda row: order[row.image]))
-    authentic = sum(row.authentic for row in rows)
-    return EvaluationReport(
-        schema_version=SCHEMA_VERSION,
-        tool="nclforensics",
-        tool_version=__version__,
-        protocol=build_protocol(config, model, thresholds, dataset=dataset),
-        counts=Counts(
-            listed=len(pairs),
-            tampered=len(rows) - authentic,
-            authentic=authentic,
-            skipped=len(done.skipped),
-            resized_masks=resized,
-        ),
-        measures=measures(rows, config, thresholds, pooled=done.pooled),
-        flag_rates=flag_rates(rows, thresholds),
-        warnings=warnings_for(rows, config, model, thresholds=thresholds, skipped=len(done.skipped)),
-        images=rows,
-        skipped=tuple(done.skipped),
-    )
+def _published(protocol: EvaluationProtocol, dataset: LoadedSet) -> tuple[PublishedRow, ...]:
+    """Return the peers' figures that this protocol may stand beside."""
+    if protocol.comparable is None or dataset.facts is None:
+        return ()
+    return published_rows(protocol.comparable, dataset.facts.name)
+
+
+def _set_warnings(dataset: LoadedSet, checked: CheckedSet) -> tuple[str, ...]:
+    """Return what is odd about the data set: its owners' caveats, and warnings, those about single images counted."""
+    caveats = dataset.facts.caveats if dataset.facts is not None else ()
+    found = [item for item in (*dataset.anomalies, *checked.anomalies) if item.severity != "note"]
+    whole = [item.message for item in found if item.path is None]
+    single = Counter(item.kind for item in found if item.path is not None)
+    counted = [f"{count} x {kind}: {ANOMALIES[kind]} (nclf data check lists them)." for kind, count in single.items()]
+    return (*caveats, *whole, *counted)

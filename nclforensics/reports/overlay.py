@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 STRONGEST_TINT: Final = 0.65  # share of colour at score 1: the photo beneath stays legible
 OUTLINE_DIVISOR: Final = 400  # an outline is as wide as 1/400 of the longer side, so that it survives a reduced view
 UINT16_MAX: Final = 65535
+# What a pixel of a prediction is; distinguishable with any kind of colour vision, and in grey.
+HIT, MISS, FALSE_ALARM = (255, 255, 255), (0, 114, 178), (230, 159, 0)
 _SCALE: Final[NDArray[np.uint8]] = np.asarray(
     cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_INFERNO)[:, 0, ::-1], dtype=np.uint8
 )
@@ -53,13 +55,43 @@ def render_overlay(
     return overlay
 
 
+def outline_mask(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Return the photo, RGB uint8 (H, W, 3), with the outline of a mask (H, W) in white on black."""
+    outlined = image.copy()
+    _draw_outline(outlined, mask)
+    return outlined
+
+
+def color_score_map(score_map: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return a score map (H, W) in colour, RGB uint8 (H, W, 3): 0 is black, 1 light yellow, for every image alike."""
+    return _SCALE[_levels(score_map)]
+
+
+def color_scale() -> NDArray[np.uint8]:
+    """Return the colours of `color_score_map` from score 0 to 1: RGB uint8 (256, 3)."""
+    return _SCALE.copy()
+
+
+def color_prediction(prediction: NDArray[np.bool_], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Return a prediction and its mask, bool (H, W), in colour, RGB uint8: `HIT`, `MISS`, `FALSE_ALARM` or black."""
+    colors = np.zeros((*mask.shape, 3), dtype=np.uint8)
+    colors[prediction & mask] = HIT
+    colors[~prediction & mask] = MISS
+    colors[prediction & ~mask] = FALSE_ALARM
+    return colors
+
+
 def score_map_to_uint16(score_map: NDArray[np.float32]) -> NDArray[np.uint16]:
     """Return scores in [0, 1] as integers, round(score * 65535): 0 and 1 are exact, the error is at most 1 / 131070."""
     return np.rint(score_map.astype(np.float64) * UINT16_MAX).clip(0, UINT16_MAX).astype(np.uint16)
 
 
+def _levels(score_map: NDArray[np.float32]) -> NDArray[np.uint8]:
+    return np.asarray(np.rint(score_map.clip(0, 1) * 255), dtype=np.uint8)
+
+
 def _tinted(image: NDArray[np.uint8], score_map: NDArray[np.float32]) -> NDArray[np.uint8]:
-    levels = np.rint(score_map.clip(0, 1) * 255).astype(np.uint8)
+    levels = _levels(score_map)
     share = (levels.astype(np.float32) * (STRONGEST_TINT / 255))[:, :, None]
     mixed: NDArray[np.uint8] = np.rint(image * (1 - share) + _SCALE[levels] * share).astype(np.uint8)
     return mixed

@@ -9,17 +9,20 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from nclforensics.reports.peers import peers
+from nclforensics.reports.summary import MEAN, summarize
+
 if TYPE_CHECKING:
-    from nclforensics.reports.document import EvaluationReport, FlagRate, Interval, Measure, Protocol
+    from collections.abc import Sequence
+
+    from nclforensics.reports.document import EvaluationReport, FlagRate, Interval, Measure, Protocol, Robustness
 
 _LISTED: Final = 10  # so many skipped images are named; the JSON and CSV name all
 
 
 def render_text(report: EvaluationReport, *, width: int = 110) -> str:
     """Return protocol, counts, figures and warnings as plain text, at most `width` columns wide."""
-    output = io.StringIO()
-    # File names come from strangers: no markup, emoji or colour codes are read out of them.
-    console = Console(file=output, width=width, color_system=None, markup=False, emoji=False, highlight=False)
+    console = _console(width)
     counts = report.counts
     console.print(f"{report.tool} {report.tool_version}: evaluation of {_printable(report.protocol.dataset)}")
     console.print(
@@ -28,14 +31,78 @@ def render_text(report: EvaluationReport, *, width: int = 110) -> str:
     )
     console.print(_protocol_table(report.protocol))
     console.print(_measure_table(report.measures))
+    if report.published:
+        console.print(_published_table(report))
     console.print(_flag_table(report.flag_rates))
+    if report.robustness is not None:
+        console.print(_robustness_table(report.robustness))
     for warning in report.warnings:
         console.print(f"Note: {_printable(warning)}")
     for item in report.skipped[:_LISTED]:
         console.print(f"Skipped {_printable(item.image)}: {_printable(item.reason)}")
     if len(report.skipped) > _LISTED:
         console.print(f"... and {len(report.skipped) - _LISTED} more skipped images (see --json or --csv).")
-    return "\n".join(line.rstrip() for line in output.getvalue().splitlines()) + "\n"
+    return _text_of(console)
+
+
+def render_summary(reports: Sequence[EvaluationReport], *, width: int = 110) -> str:
+    """Return one line a data set and the mean over the sets."""
+    console = _console(width)
+    rows = summarize(reports)
+    title = f"All sets, protocol: {_printable(reports[0].protocol.name)}"
+    table = Table(title=title, title_justify="left")
+    table.add_column("data set", overflow="fold")
+    for name in ("tampered", "authentic", *rows[0].figures):
+        table.add_column(name, justify="right")
+    for row in rows:
+        is_mean = row.dataset == MEAN
+        counts = ("", "") if is_mean else (str(row.tampered), str(row.authentic))
+        cells = [_number(value) for value in row.figures.values()]
+        if is_mean:  # a mean over fewer sets than all says so
+            cells = [_with_sets(cell, row.sets[name], len(reports)) for name, cell in zip(row.sets, cells, strict=True)]
+        table.add_row(Text(_printable(row.dataset)), *counts, *cells)
+    console.print(table)
+    return _text_of(console)
+
+
+def _console(width: int) -> Console:
+    # File names come from strangers: no markup, emoji or colour codes are read out of them.
+    return Console(file=io.StringIO(), width=width, color_system=None, markup=False, emoji=False, highlight=False)
+
+
+def _text_of(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"
+
+
+def _with_sets(cell: str, sets: int, all_sets: int) -> str:
+    return cell if sets == all_sets else f"{cell} ({sets} sets)"
+
+
+def _published_table(report: EvaluationReport) -> Table:
+    table = Table(title="Published under the same protocol, quoted", title_justify="left", caption_justify="left")
+    table.caption = report.protocol.training_match
+    for name in ("model", "figure", "value", "mean of its sets", "source"):
+        table.add_column(name, justify="left" if name in ("model", "figure", "source") else "right", overflow="fold")
+    for row in peers(report):
+        name = f"> {row.model}" if row.own else row.model
+        table.add_row(Text(_printable(name)), row.figure, _number(row.value), _number(row.average), Text(row.source))
+    return table
+
+
+def _robustness_table(robustness: Robustness) -> Table:
+    table = Table(title=f"Robustness: {robustness.subset}", title_justify="left")
+    table.add_column("degradation", no_wrap=True)
+    table.add_column("level", overflow="fold")
+    for item in robustness.points[0].measures:
+        table.add_column(item.name, justify="right")
+    table.add_column("false alarms", justify="right")
+    for point in robustness.points:
+        flags = point.flags
+        alarms = f"{flags.authentic_flagged}/{flags.authentic_count}" if flags is not None else "-"
+        figures = [_number(item.value) for item in point.measures]
+        table.add_row(point.family, point.level or "as they are", *figures, alarms)
+    return table
 
 
 def _protocol_table(protocol: Protocol) -> Table:

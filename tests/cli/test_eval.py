@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from typing import TYPE_CHECKING
 
 import cv2
@@ -13,12 +14,13 @@ import torch
 import typer
 from typer.testing import CliRunner
 
-from nclforensics.cli.eval import evaluate
+from nclforensics.cli.eval import ProtocolName, evaluate
 from nclforensics.config import ModelConfig, RunConfig
 from nclforensics.data.manifest import ImagePair, write_manifest
 from nclforensics.errors import DatasetError, MissingInputError, OutputError, UsageError, WeightsMissingError
 from nclforensics.networks.build import build_network
 from nclforensics.networks.weights import save_model
+from nclforensics.pipelines.protocols import PROTOCOLS
 from nclforensics.results import Calibration
 from tests.factories import make_image, make_mask
 
@@ -102,11 +104,10 @@ def test_skipped_image_ends_with_17(dataset: Path, model: Path) -> None:
     ("arguments", "error"),
     [
         ((), UsageError),
-        (("a", "--benchmark", "b"), UsageError),
         (("no_such_set",), MissingInputError),
         (("--benchmark", "coverage"), DatasetError),
     ],
-    ids=["nothing", "both", "missing", "benchmark"],
+    ids=["nothing", "missing", "benchmark"],
 )
 def test_unusable_data_set_is_refused(
     arguments: tuple[str, ...], error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -114,6 +115,60 @@ def test_unusable_data_set_is_refused(
     """Each with its own error, and so its own exit code."""
     monkeypatch.chdir(tmp_path)
     assert isinstance(run(*arguments).exception, error)
+
+
+def test_several_sets_give_one_report_each_and_their_mean(dataset: Path, model: Path, tmp_path: Path) -> None:
+    """Arguments and --benchmark add up; reports go to folders of their own, rows of both into one CSV."""
+    shutil.copytree(dataset, tmp_path / "other")
+    arguments = ("--benchmark", tmp_path / "other", "--weights", model, "--device", "cpu")
+    result = run(dataset, *arguments, "--out", tmp_path / "out", "--csv", tmp_path / "rows.csv")
+    assert result.exit_code == 0, result.output
+    assert "mean of the sets" in result.stdout
+    assert {path.parent.name for path in (tmp_path / "out").rglob("report.html")} == {"set", "other"}
+    with (tmp_path / "rows.csv").open(encoding="utf-8", newline="") as file:
+        assert len({row["dataset"] for row in csv.DictReader(file)}) == 2
+    reports = json.loads(run(dataset, *arguments, "--json").stdout)
+    assert [report["counts"]["tampered"] for report in reports] == [2, 2]
+
+
+def test_out_folder_holds_a_report_that_can_be_repeated(dataset: Path, model: Path, tmp_path: Path) -> None:
+    """The options given are in it, and stdout says the same as without --out."""
+    options = ("--weights", model, "--device", "cpu", "--fpr", "0.5", "--min-region", "0.01", "--protocol", "mvss")
+    result = run(dataset, *options, "--out", tmp_path / "out", "--quiet")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "f1@fpr50" in result.stdout
+    config = json.loads((tmp_path / "out" / "report.json").read_text())["origin"]["config"]
+    assert (config["false_positive_rate"], config["min_region"], config["protocol"]) == (0.5, 0.01, "mvss")
+    assert isinstance(run(dataset, *options, "--out", tmp_path / "out").exception, OutputError)
+    assert run(dataset, *options, "--out", tmp_path / "out", "--force").exit_code == 0
+
+
+def test_robustness_is_measured_when_asked_for(dataset: Path, model: Path, tmp_path: Path) -> None:
+    """Curves and table are written, and the table is printed."""
+    options = ("--weights", model, "--device", "cpu", "--robustness", "--robustness-limit", "1")
+    result = run(dataset, *options, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "at most 1 of each kind" in result.stdout
+    assert {"robustness.csv", "robustness.png"} <= {path.name for path in (tmp_path / "out").iterdir()}
+
+
+def test_protocols_of_the_help_are_all_protocols() -> None:
+    """The help lists the names without importing their definitions."""
+    assert [name.value for name in ProtocolName] == list(PROTOCOLS)
+
+
+def test_missing_masks_stop_unless_allowed(tmp_path: Path, model: Path) -> None:
+    """An image of Tp/ without mask is an error, and with --allow-missing a warning in the report."""
+    for folder in ("Tp", "Gt"):
+        (tmp_path / "set" / folder).mkdir(parents=True)
+    for name in ("a", "b"):
+        cv2.imwrite(str(tmp_path / "set" / "Tp" / f"{name}.png"), make_image(seed=ord(name)))
+    cv2.imwrite(str(tmp_path / "set" / "Gt" / "a.png"), make_mask().astype(np.uint8) * 255)
+    options = (tmp_path / "set", "--weights", model, "--device", "cpu")
+    assert isinstance(run(*options).exception, DatasetError)
+    allowed = run(*options, "--allow-missing")
+    assert allowed.exit_code == 0, allowed.output
+    assert "1 x unpaired-image" in allowed.stdout.replace("\n", " ")
 
 
 def test_unwritable_csv_is_refused_before_measuring(dataset: Path, tmp_path: Path) -> None:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
+from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
@@ -7,6 +10,7 @@ import numpy as np
 import pytest
 
 from nclforensics.config import EvalConfig
+from nclforensics.data.loaded_set import Anomaly, BenchmarkFacts, LoadedSet
 from nclforensics.data.manifest import ImagePair
 from nclforensics.errors import NoReadableImageError
 from nclforensics.pipelines.evaluate import run_evaluation
@@ -16,7 +20,7 @@ from nclforensics.reports.render_text import render_text
 from tests.factories import make_image, make_mask
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
@@ -60,9 +64,14 @@ def flat(value: int) -> NDArray[np.uint8]:
     return np.full((10, 10), value, dtype=np.uint8)
 
 
+def as_set(pairs: list[ImagePair]) -> LoadedSet:
+    """Return the pairs as a data set of the user's own."""
+    return LoadedSet(name="a set", root=Path("nowhere"), pairs=tuple(pairs))
+
+
 def evaluate(pairs: list[ImagePair], *, config: EvalConfig = CONFIG) -> EvaluationReport:
     """Run with the fake model."""
-    return run_evaluation(pairs, RedLocalizer(), config, model=MODEL, dataset="a set")
+    return run_evaluation(as_set(pairs), RedLocalizer(), config, model=MODEL)
 
 
 def measure(report: EvaluationReport, name: str) -> Measure:
@@ -191,13 +200,76 @@ def test_no_readable_image_is_an_error(tmp_path: Path) -> None:
 
 
 def test_report_is_repeatable(pairs: list[ImagePair]) -> None:
-    """The same set gives the same bytes."""
-    assert render_json(evaluate(pairs)) == render_json(evaluate(pairs))
+    """The same set gives the same bytes, but for the time stamp."""
+    first, second = (evaluate(pairs) for _ in range(2))
+    same_time = dataclasses.replace(second.origin, created=first.origin.created)
+    assert render_json(first) == render_json(dataclasses.replace(second, origin=same_time))
 
 
-def test_each_image_is_localized_once_and_ticked_twice(pairs: list[ImagePair]) -> None:
-    """One pass over the images, and progress for checking and measuring."""
-    ticks: list[None] = []
+def test_each_image_is_localized_once_and_every_step_is_counted(pairs: list[ImagePair]) -> None:
+    """One pass over the images; the stages announce as many steps as they take, skipped images included."""
+    announced: dict[str, int] = {}
+    taken: Counter[str] = Counter()
+
+    def stages(stage: str, steps: int) -> Callable[[], None]:
+        announced[stage] = steps
+        if stage == "measure":
+            pairs[3].image.write_bytes(b"broken after the check")
+        return lambda: taken.update([stage])
+
     localizer = RedLocalizer()
-    run_evaluation(pairs, localizer, CONFIG, model=MODEL, dataset="s", progress=lambda: ticks.append(None))
-    assert (localizer.calls, len(ticks)) == (22, 44)
+    report = run_evaluation(as_set(pairs), localizer, CONFIG, model=MODEL, stages=stages)
+    assert (localizer.calls, report.counts.skipped) == (21, 1)
+    assert announced == {"check": 22, "measure": 22} == taken
+
+
+def test_origin_says_how_to_repeat_it(pairs: list[ImagePair]) -> None:
+    """Command, settings, versions, and a digest that changes with the data but not with its order."""
+    report = run_evaluation(as_set(pairs), RedLocalizer(), CONFIG, model=MODEL, command=["nclf", "eval"], device="cpu")
+    origin = report.origin
+    assert (origin.command, origin.device, origin.config["bootstrap"]) == (("nclf", "eval"), "cpu", 50)
+    assert {"nclforensics", "python", "torch", "opencv"} <= origin.versions.keys()
+    assert origin.data_sha256 == evaluate(pairs[::-1]).origin.data_sha256
+    assert origin.data_sha256 != evaluate(pairs[1:]).origin.data_sha256
+
+
+def test_warnings_of_the_data_set_are_in_the_report(pairs: list[ImagePair]) -> None:
+    """What concerns the whole set word for word, what concerns single images counted; notes are left out."""
+    anomalies = (
+        Anomaly("count", "warning", "Two images are missing."),
+        *(Anomaly("resized", "warning", "Scaled.", pair.image) for pair in pairs[:2]),
+        Anomaly("ignored", "note", "Nobody needs this."),
+    )
+    dataset = dataclasses.replace(as_set(pairs), anomalies=anomalies)
+    text = " ".join(run_evaluation(dataset, RedLocalizer(), CONFIG, model=MODEL).warnings)
+    assert "Two images are missing." in text
+    assert "2 x resized" in text
+    assert "Nobody" not in text
+
+
+def test_resizing_protocol_is_applied(pairs: list[ImagePair]) -> None:
+    """Under mvss images are analysed and scored at 512 x 512, and the headline is f1@0.5."""
+    sizes = []
+
+    class Spy(RedLocalizer):
+        def localize(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+            sizes.append(image.shape)
+            return super().localize(image)
+
+    config = EvalConfig(bootstrap=10, protocol="mvss")
+    report = run_evaluation(as_set(pairs[:2]), Spy(), config, model=MODEL)
+    assert set(sizes) == {(512, 512, 3)}
+    assert (report.measures[0].name, report.images[0].width) == ("f1@0.5", 10)
+
+
+def test_published_rows_stand_only_beside_their_protocol(pairs: list[ImagePair]) -> None:
+    """A known benchmark under mvss has peers; under native, or unknown, it has none."""
+    facts = BenchmarkFacts("coverage", "COVERAGE", (), 2, 20, "", "", "", "", caveats=("Mind the gap.",))
+    dataset = dataclasses.replace(as_set(pairs), facts=facts)
+    report, native = (
+        run_evaluation(dataset, RedLocalizer(), EvalConfig(bootstrap=10, protocol=name), model=MODEL)
+        for name in ("mvss", "native")
+    )
+    assert {row.dataset for row in report.published} == {"coverage"}
+    assert native.published == ()
+    assert "Mind the gap." in report.warnings

@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 
 from nclforensics.errors import ShapeError
-from nclforensics.reports.overlay import render_overlay, score_map_to_uint16
+from nclforensics.reports.overlay import (
+    FALSE_ALARM,
+    HIT,
+    MISS,
+    color_prediction,
+    color_scale,
+    color_score_map,
+    outline_mask,
+    render_overlay,
+    score_map_to_uint16,
+)
 from tests.factories import make_image, make_mask
 
 
@@ -72,3 +82,28 @@ def test_scores_are_stored_to_16_bits() -> None:
     assert stored.dtype == np.uint16
     assert (int(stored[0, 0]), int(stored[0, -1])) == (0, 65535)
     assert np.abs(stored / 65535 - scores).max() < 0.51 / 65535
+
+
+def test_a_score_map_has_the_colours_of_the_scale_by_its_own_scores() -> None:
+    """The first and the last colour for 0 and 1, and nothing is stretched."""
+    scores = np.array([[0.0, 0.5, 1.0]], np.float32)
+    scale = color_scale()
+    assert color_score_map(scores)[0].tolist() == [scale[index].tolist() for index in (0, 128, 255)]
+    assert color_score_map(scores[:, :2])[0, 1].tolist() == scale[128].tolist()
+    assert scale.sum(axis=1)[[0, 64, 128, 192, 255]].tolist() == sorted(scale.sum(axis=1)[[0, 64, 128, 192, 255]])
+
+
+def test_a_prediction_shows_hits_misses_and_false_alarms() -> None:
+    """One pixel of each kind."""
+    prediction = np.array([[True, False, True, False]])
+    mask = np.array([[True, True, False, False]])
+    assert color_prediction(prediction, mask)[0].tolist() == [list(HIT), list(MISS), list(FALSE_ALARM), [0, 0, 0]]
+
+
+def test_an_outlined_photo_is_a_copy() -> None:
+    """The photo given stays as it was; inside and outside the outline nothing changes."""
+    image = make_image()
+    outlined = outline_mask(image, make_mask(box=(10, 10, 40, 50)))
+    assert np.array_equal(image, make_image())
+    assert np.array_equal(outlined[20:30, 20:40], image[20:30, 20:40])
+    assert (outlined != image).any()

@@ -4,46 +4,19 @@ import csv
 import dataclasses
 import io
 import json
+from typing import TYPE_CHECKING
 
 import pytest
 
-from nclforensics.reports.document import (
-    Counts,
-    EvaluationReport,
-    FlagRate,
-    ImageRow,
-    Measure,
-    Protocol,
-    SkippedItem,
-)
-from nclforensics.reports.render_csv import render_csv, safe_cell
-from nclforensics.reports.render_json import render_json
-from nclforensics.reports.render_text import render_text
+from nclforensics.errors import UsageError
+from nclforensics.reports.document import SkippedItem
+from nclforensics.reports.render_csv import render_csv, render_robustness_csv, safe_cell
+from nclforensics.reports.render_json import read_json, render_json, render_json_list
+from nclforensics.reports.render_text import render_summary, render_text
+from tests.evaluation_report import make_full_report, make_report
 
-
-def make_report(*, image: str = "a.jpg", skipped: int = 1) -> EvaluationReport:
-    """Return a small report with an undefined figure."""
-    words = {field.name: f"the {field.name}" for field in dataclasses.fields(Protocol)}
-    rate = FlagRate("model", 0.91, 3, 100, 0.03, (0.0103, 0.0845), 4, 10, 0.4, (0.168, 0.687))
-    figures: dict[str, float | None] = {"f1@0.5": 0.5, "pixel_auc": None}
-    return EvaluationReport(
-        schema_version=1,
-        tool="nclforensics",
-        tool_version="0.0.0",
-        protocol=Protocol(**words),
-        counts=Counts(listed=2 + skipped, tampered=1, authentic=1, skipped=skipped, resized_masks=0),
-        measures=(
-            Measure("f1@0.5", 0.5, (0.25, 0.75), 1, "a meaning", 0.125),
-            Measure("image_auc", None, None, 0, "another meaning"),
-        ),
-        flag_rates=(rate,),
-        warnings=("a warning",),
-        images=(
-            ImageRow(image, False, 64, 48, "ff00", 0.75, 0.2, figures),
-            ImageRow("b.jpg", True, 64, 48, "00ff", 0.25, 0.0, {}),
-        ),
-        skipped=tuple(SkippedItem(f"{number}.jpg", "it is empty") for number in range(skipped)),
-    )
+if TYPE_CHECKING:
+    from nclforensics.reports.document import EvaluationReport
 
 
 def test_json_holds_the_whole_report() -> None:
@@ -53,7 +26,55 @@ def test_json_holds_the_whole_report() -> None:
     data = json.loads(text)
     assert text.isascii()
     assert json.loads(json.dumps(dataclasses.asdict(report))) == data
-    assert (data["schema_version"], data["measures"][1]["value"]) == (1, None)
+    assert (data["schema_version"], data["measures"][1]["value"]) == (2, None)
+
+
+@pytest.mark.parametrize("report", [make_report(), make_full_report(image="\udcff <b>.jpg")], ids=["small", "full"])
+def test_json_can_be_read_back(report: EvaluationReport) -> None:
+    """The very same document, whatever is optional in it; also out of a list of reports."""
+    assert report == read_json(render_json(report))
+    assert report == read_json(json.dumps(json.loads(render_json_list([report, report]))[1]))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"schema_version": 1}, "schema_version 2, found 1"),
+        ({"counts": 7}, "counts holds 7"),
+        ({"warnings": [3]}, "warnings holds 3"),
+        ({"surprise": 1}, "the report holds"),
+        ({"measures": [["f1", 0.5]]}, "measures holds"),
+        ({"origin": {}}, "origin holds"),
+    ],
+    ids=["version", "type", "item", "key", "list", "missing"],
+)
+def test_json_of_something_else_is_refused(change: dict[str, object], message: str) -> None:
+    """With a message that says where."""
+    data = json.loads(render_json(make_report())) | change
+    with pytest.raises(UsageError, match=message):
+        read_json(json.dumps(data))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "3", "[" * 100_000], ids=["empty", "list", "number", "deep"])
+def test_json_that_is_no_report_is_refused(text: str) -> None:
+    """Never a traceback, whatever the file holds."""
+    with pytest.raises(UsageError, match=r"Expected (the report\.json|a report)"):
+        read_json(text)
+
+
+def test_csv_of_several_reports_names_the_set() -> None:
+    """One table, one header; a figure that one of them lacks is empty there."""
+    other = dataclasses.replace(make_report(), protocol=dataclasses.replace(make_report().protocol, dataset="=b"))
+    rows = list(csv.DictReader(io.StringIO(render_csv(make_report(), other))))
+    assert [row["dataset"] for row in rows] == ["the dataset"] * 3 + ["'=b"] * 3
+
+
+def test_robustness_csv_has_one_row_a_level() -> None:
+    """Values, bounds, counts and false alarms; empty where undefined."""
+    rows = list(csv.DictReader(io.StringIO(render_robustness_csv(make_full_report()))))
+    assert [(row["family"], row["level"]) for row in rows][:2] == [("none", ""), ("jpeg", "quality 90")]
+    assert (rows[0]["f1@0.5"], rows[0]["f1@0.5_low"], rows[0]["f1@0.5_n"]) == ("0.5", "0.1", "10")
+    assert (rows[3]["pixel_auc"], rows[0]["authentic_flagged"], rows[0]["false_positive_rate"]) == ("", "3", "0.03")
 
 
 def test_csv_has_one_row_an_image() -> None:
@@ -89,6 +110,25 @@ def test_text_shows_protocol_figures_and_warnings() -> None:
         assert expected in text
     assert "Skipped 0.jpg: it is empty" in text
     assert "image_auc" in text
+
+
+def test_text_shows_peers_and_robustness() -> None:
+    """The model stands among the published figures in order; every level of every degradation has a line."""
+    lines = render_text(make_full_report()).splitlines()
+    peers = [line for line in lines if "A Net" in line or "> the model" in line]
+    assert ["A Net" in line for line in peers] == [True, False]
+    assert any("the training_match" in line for line in lines)
+    assert any("1080 px q65" in line and "0.200" in line and "3/100" in line for line in lines)
+
+
+def test_summary_has_the_mean_over_sets() -> None:
+    """Sets weigh the same however many images they have; a figure that a set lacks is a mean over the others."""
+    first, second = make_report(), make_full_report()
+    values = (dataclasses.replace(first.measures[0], value=0.9), dataclasses.replace(first.measures[1], value=0.75))
+    text = render_summary([first, dataclasses.replace(second, measures=values)], width=110)
+    mean = next(line for line in text.splitlines() if "mean of the sets" in line)
+    assert "0.700" in mean
+    assert "0.750 (1 sets)" in mean
 
 
 def test_text_obeys_no_file_name() -> None:
