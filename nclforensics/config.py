@@ -161,7 +161,8 @@ class TrainConfig:
     """How long and how the training runs.
 
     Attributes:
-        dataset: "forge", a benchmark's name, or a path (manifest.csv, ManiDataset folder, JsonDataset file).
+        dataset: "forge", or what `nclforensics.data.sets.load_set` takes: a path, a benchmark's name, or NAME:PATH.
+        allow_missing: Whether to go on where images of the data set lack their mask, or masks their image.
         photos: Folder of pristine photos, needed by the forge.
         out: Run folder: checkpoints, curves, resolved config, the finished model.
         seed: Seeds weights, samples, mining and validation.
@@ -183,6 +184,7 @@ class TrainConfig:
     """
 
     dataset: str = "forge"
+    allow_missing: bool = False
     photos: str = ""
     out: str = "runs/ncl"
     seed: int = 0
@@ -255,15 +257,20 @@ class EvalConfig:
     """How `nclf eval` measures.
 
     Attributes:
+        protocol: Name of the evaluation protocol: "native", "mvss", "catnet" or "trufor".
         min_region: Region size, as a share of the area, above which an authentic image counts as flagged.
         false_positive_rate: The rate at which the headline threshold is set (0.05 gives f1@fpr5).
         tile: As in `ScanConfig`.
         device: As in `ScanConfig`.
         precision: As in `ScanConfig`.
         bootstrap: Number of resamples behind the intervals of means.
-        seed: Seeds the bootstrap.
+        seed: Seeds the bootstrap and the choice of the images that `robustness` measures.
+        robustness: Measure degraded copies of the images too.
+        robustness_limit: Largest number of tampered, and of authentic, images that are measured at every level of every
+            degradation; 0 takes all.
     """
 
+    protocol: Literal["native", "mvss", "catnet", "trufor"] = "native"
     min_region: float = 0.005
     false_positive_rate: float = 0.05
     tile: int = 2048
@@ -271,6 +278,8 @@ class EvalConfig:
     precision: Literal["fp32", "bf16"] = "fp32"
     bootstrap: int = 1000
     seed: int = 0
+    robustness: bool = False
+    robustness_limit: int = 100
 
 
 ConfigT = TypeVar("ConfigT")

@@ -12,6 +12,7 @@
     +-- DeviceUnavailableError      16   a device or backend that this machine does not have
     +-- TrainingDivergedError       18   the loss stopped being a finite number
     +-- OutputError                 19   a result cannot be written (disk full, no permission, would overwrite)
+    +-- VerificationError           20   a run, or this installation, that is not what its records say
     +-- ShapeError (ValueError)      1   a tensor or array of the wrong shape, from a caller of the library
 
 The command line ends with these codes, and with: 0 done, 1 a bug of ours, 10 `--fail-on` was met,
@@ -96,6 +97,12 @@ class OutputError(NclfError):
     """A result that cannot be written: no space, no permission, or it would overwrite something."""
 
     exit_code = 19
+
+
+class VerificationError(NclfError):
+    """Files, records or results that differ from what was recorded."""
+
+    exit_code = 20
 
 
 class ShapeError(NclfError, ValueError):

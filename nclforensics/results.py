@@ -6,12 +6,13 @@ A skipped image is a result like any other: silence about it would read as "auth
 from __future__ import annotations
 
 import dataclasses
+import types
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 from nclforensics.errors import UsageError
 
-RESULTS_SCHEMA_VERSION: Final = 1
+RESULTS_SCHEMA_VERSION: Final = 2
 
 Decision = Literal["localized evidence", "no localized evidence", "inconclusive"]
 
@@ -40,6 +41,63 @@ class Region:
 
 
 @dataclass(frozen=True, kw_only=True)
+class QualityFacts:
+    """What an image's own traces say about its quality: hints with error rates (docs/decision.md), and no findings.
+
+    Attributes:
+        jpeg_quality: Quality of a JPEG's brightness table on the IJG scale, 1 to 100; the nearest one where the tables
+            are not of that scale. None where the file is no JPEG, as for the next three.
+        jpeg_standard_tables: Whether all its tables are exactly those of the IJG scale.
+        jpeg_subsampling: Such as "4:2:0".
+        jpeg_progressive: Whether it is coded in progressive scans.
+        earlier_jpeg_gain: How much better an earlier JPEG saving explains the pixels, in nats a DCT coefficient.
+        earlier_jpeg_quality: Quality of that earlier saving, estimated; None where the gain says nothing.
+        resampling_peak: Strength of the periodic trace that resizing leaves, relative to its surroundings, >= 0.
+        resampling_frequency: Of that trace, in cycles a pixel, in (0, 0.5]; None where the peak says nothing.
+        softness: Smoothness from pixel to pixel, from 1 (noise) to 4.
+        upscaled: Whether the picture has traces of resizing and is soft, as if it had been enlarged.
+        textureless_share: Share of blocks without texture, in [0, 1].
+        near_uniform: Whether nearly all blocks are without texture.
+        flat_share: Share of blocks of one brightness, in [0, 1].
+        ruled_share: Share of pixels on straight edges of surfaces of one brightness, in [0, 1].
+        screenshot_like: Whether the picture has such surfaces with such edges: a screen's, or a frame's.
+    """
+
+    jpeg_quality: int | None
+    jpeg_standard_tables: bool | None
+    jpeg_subsampling: str | None
+    jpeg_progressive: bool | None
+    earlier_jpeg_gain: float
+    earlier_jpeg_quality: int | None
+    resampling_peak: float
+    resampling_frequency: float | None
+    softness: float
+    upscaled: bool
+    textureless_share: float
+    near_uniform: bool
+    flat_share: float
+    ruled_share: float
+    screenshot_like: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreMeaning:
+    """How many of the authentic photos that the model was calibrated on have an image score as high as an image's.
+
+    Attributes:
+        lowest_rate: More than this share of them, in [0, 1].
+        highest_rate: At most this share of them, in [0, 1].
+        authentic: Number of photos; 0 if nothing is known, and the shares are 0 and 1.
+        text: The same in words, or why nothing is known.
+    """
+
+    lowest_rate: float
+    highest_rate: float
+    authentic: int
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class ScanFinding:
     """What was found in one image.
 
@@ -51,9 +109,10 @@ class ScanFinding:
         width: Pixels, as stored: an orientation tag is not applied.
         height: Pixels, as stored.
         format: Container format from the content, such as "JPEG".
+        orientation: How viewers are asked to turn the picture, EXIF's 1 (upright) to 8; boxes and mask are as stored.
         notes: What the decoder had to do or the examiner should know.
         decision: Neutral wording of the outcome.
-        reason: Why the outcome is inconclusive, else None.
+        reason: Why the outcome is inconclusive, or what weakens the evidence found, else None.
         image_score: The threshold at which the last region vanishes, in [0, 1].
         threshold: Score above which a pixel counts as tampered.
         min_region: Smallest region reported, as a share of the image's area.
@@ -61,10 +120,14 @@ class ScanFinding:
         regions: Largest first.
         mask: Mask file, relative to the output folder.
         mask_sha256: Digest of the mask file.
-        overlay: Overlay file, relative to the output folder, or None.
+        overlay: Overlay file, relative to the output folder, or None; turned upright by the orientation.
+        overlay_sha256: Digest of the overlay file, or None.
         score_map: Score-map file, relative to the output folder, or None.
-        seconds: Wall-clock time for reading, localizing and writing.
+        score_map_sha256: Digest of the score-map file, or None.
+        tiles: Number of tiles that the image was cut into; 1 if it was not cut.
         device: The device that computed the scores.
+        quality: What the image's own traces say about its quality, or None where that was not asked.
+        score_meaning: How many authentic photos have such an image score, or None where that was not asked.
     """
 
     path: str
@@ -74,6 +137,7 @@ class ScanFinding:
     width: int
     height: int
     format: str
+    orientation: int
     notes: tuple[str, ...]
     decision: Decision
     reason: str | None
@@ -85,13 +149,26 @@ class ScanFinding:
     mask: str
     mask_sha256: str
     overlay: str | None
+    overlay_sha256: str | None
     score_map: str | None
-    seconds: float
+    score_map_sha256: str | None
+    tiles: int
     device: str
+    quality: QualityFacts | None = None
+    score_meaning: ScoreMeaning | None = None
 
     def to_record(self) -> dict[str, Any]:
         """Return the finding as JSON-ready data, one line of `results.jsonl`."""
         return {"schema_version": RESULTS_SCHEMA_VERSION, "status": "scanned", **dataclasses.asdict(self)}
+
+    def output_files(self) -> dict[str, str]:
+        """Return the files written for the image, relative to the output folder, each with its digest."""
+        pairs = (
+            (self.mask, self.mask_sha256),
+            (self.overlay, self.overlay_sha256),
+            (self.score_map, self.score_map_sha256),
+        )
+        return {name: digest for name, digest in pairs if name is not None and digest is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +192,50 @@ class SkippedImage:
     def to_record(self) -> dict[str, Any]:
         """Return the skipped image as JSON-ready data, one line of `results.jsonl`."""
         return {"schema_version": RESULTS_SCHEMA_VERSION, "status": "skipped", **dataclasses.asdict(self)}
+
+
+Outcome: TypeAlias = ScanFinding | SkippedImage
+
+
+def outcome_of_record(record: object) -> Outcome:
+    """Return what `to_record` made a record of; tuples may have become lists, as JSON makes them.
+
+    Raises:
+        ValueError: If it is no such record: another schema version, a field that is missing, unknown or of the wrong
+            type.
+    """
+    if not isinstance(record, dict):
+        raise ValueError(f"expected a JSON object, found {type(record).__name__}")  # noqa: TRY004 - a value of a file
+    values = dict(record)
+    if (version := values.pop("schema_version", None)) != RESULTS_SCHEMA_VERSION:
+        raise ValueError(f"expected schema version {RESULTS_SCHEMA_VERSION}, found {version!r}")
+    kinds: dict[object, type[Outcome]] = {"scanned": ScanFinding, "skipped": SkippedImage}
+    status = values.pop("status", None)
+    if not isinstance(status, str) or status not in kinds:
+        raise ValueError(f'expected the status "scanned" or "skipped", found {status!r}')
+    outcome = _from_json(values, kinds[status], where="record")
+    assert isinstance(outcome, ScanFinding | SkippedImage)
+    return outcome
+
+
+def _from_json(value: object, hint: Any, *, where: str) -> object:  # noqa: ANN401 - type hints have no common type
+    """Return a JSON value as the type that a field of the classes above declares."""
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        fields = get_type_hints(hint)
+        if not isinstance(value, dict) or value.keys() != fields.keys():
+            raise ValueError(f"{where} does not have exactly the fields {', '.join(fields)}")
+        return hint(**{name: _from_json(value[name], fields[name], where=name) for name in fields})
+    if get_origin(hint) is tuple and isinstance(value, list | tuple):
+        return tuple(_from_json(item, get_args(hint)[0], where=where) for item in value)
+    if get_origin(hint) is Literal and isinstance(value, str) and value in get_args(hint):
+        return value
+    options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    nested = [option for option in options if dataclasses.is_dataclass(option)]
+    if nested and isinstance(value, dict):
+        return _from_json(value, nested[0], where=where)
+    if type(value) not in options:
+        raise ValueError(f"{where} has the value {value!r:.80}")
+    return value
 
 
 @dataclass(frozen=True, kw_only=True)

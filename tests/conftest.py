@@ -29,6 +29,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
+def _small_scans(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let scans compute with one thread and decode in this process: starting more would take most of the time."""
+    monkeypatch.setattr("nclforensics.pipelines.examination.FEWEST_THREADS", 1)
+    monkeypatch.setattr("nclforensics.pipelines.scan_engine.DECODERS", 0)
+
+
+@pytest.fixture(autouse=True)
 def _global_state() -> Iterator[None]:
     """Seed torch before each test, and undo what a training run switches on for the whole process."""
     deterministic = torch.are_deterministic_algorithms_enabled()

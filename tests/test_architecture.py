@@ -23,7 +23,8 @@ FOUNDATION = {"config", "results", "errors"}
 CORE = {"networks", "patches", "losses", "data", "metrics", "reports"}
 MAY_IMPORT = {
     # Commands load a model and read a list of images themselves; what is computed with them is a pipeline's business.
-    "cli": {"cli", "pipelines", "reports", "networks", "data"} | FOUNDATION,
+    # `nclf kernels` shows and fills what belongs to an op alone.
+    "cli": {"cli", "pipelines", "reports", "networks", "data", "ops"} | FOUNDATION,
     "pipelines": {"pipelines"} | CORE | FOUNDATION,
     "losses": {"losses", "ops"} | FOUNDATION,
     "ops": {"ops"} | FOUNDATION,

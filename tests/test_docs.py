@@ -18,7 +18,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 README = Path(nclforensics.__file__).parent.parent / "README.md"
-COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]  # typer hides its Click
+
+
+def _commands(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - typer hides its Click
+    """Yield every command with its name as it is typed, such as "kernels info"; a group is its commands."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _commands(command, f"{prefix}{name} ")
+        else:
+            yield prefix + name, command
+
+
+ROOT: Any = typer.main.get_command(app)
+GROUPS = {name: command for name, command in ROOT.commands.items() if hasattr(command, "commands")}
+COMMANDS: dict[str, Any] = dict(_commands(ROOT))
 SHOWN = [name for name, command in COMMANDS.items() if not command.hidden]
 
 
@@ -32,8 +45,8 @@ PARAMETERS = dict(_parameters())
 
 
 def test_the_commands_are_known_here() -> None:
-    """The tests below look at every command: scan, train, eval and forge, and the hidden alias."""
-    assert set(SHOWN) >= {"scan", "train", "eval", "forge"}
+    """The tests below look at every command, those of groups too, and at the hidden alias."""
+    assert set(SHOWN) >= {"scan", "train", "eval", "forge", "kernels info", "kernels build"}
     assert set(COMMANDS) - set(SHOWN) == {"evaluate"}
 
 
@@ -41,6 +54,12 @@ def test_the_commands_are_known_here() -> None:
 def test_every_command_has_help(name: str) -> None:
     """One sentence says what it does."""
     assert re.fullmatch(r"[A-Z].*\.", (COMMANDS[name].help or "").splitlines()[0])
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_every_group_has_help(name: str) -> None:
+    """One sentence says what its commands are about."""
+    assert re.fullmatch(r"[A-Z].*\.", GROUPS[name].help or "")
 
 
 @pytest.mark.parametrize("name", SHOWN)
@@ -72,7 +91,8 @@ def test_the_readme_shows_every_command(name: str) -> None:
 def _unknown_options(text: str) -> list[str]:
     """Return the options in lines that call a command which that command does not have."""
     unknown = []
-    for name, rest in re.findall(r"\bnclf ([a-z]+)\b([^\n|`#]*)", text.replace("\\\n", " ")):
+    for first, second, rest in re.findall(r"\bnclf ([a-z]+)\b(?: ([a-z]+)\b)?([^\n|`#]*)", text.replace("\\\n", " ")):
+        name = f"{first} {second}" if first in GROUPS else first
         if name in COMMANDS:
             known = {option for parameter in COMMANDS[name].params for option in parameter.opts} | {"--help", "-h"}
             passed = re.findall(r"(?<=\s)(--[a-z][a-z0-9-]*|-[a-zA-Z])\b", rest)
@@ -92,9 +112,9 @@ def test_the_readme_uses_only_options_that_exist() -> None:
 
 
 def test_unknown_options_are_found() -> None:
-    """The check sees long and short options, continued lines, and pipes."""
-    text = "x | nclf scan a --out b --bogus \\\n  -q --nope=3 | jq --other\n`nclf forge -Z`"
-    assert _unknown_options(text) == ["nclf scan --bogus", "nclf scan --nope", "nclf forge -Z"]
+    """The check sees long and short options, continued lines, pipes, and commands of groups."""
+    text = "x | nclf scan a --out b --bogus \\\n  -q --nope=3 | jq --other\n`nclf forge -Z`\nnclf data list -y"
+    assert _unknown_options(text) == ["nclf scan --bogus", "nclf scan --nope", "nclf forge -Z", "nclf data list -y"]
 
 
 def test_help_lists_every_exit_code_of_an_error() -> None:

@@ -46,11 +46,11 @@ def make_calibration(*, threshold: float = 0.05) -> Calibration:
     )
 
 
-def write_model(folder: Path, *, threshold: float = 0.05) -> Path:
+def write_model(folder: Path, *, threshold: float = 0.05, seed: int = 0) -> Path:
     """Write a tiny model and return its folder."""
     save_model(
         folder,
-        make_network(),
+        make_network(seed=seed),
         TINY_CONFIG,
         name="tiny",
         calibration=make_calibration(threshold=threshold),

@@ -9,20 +9,29 @@ import typer
 
 from nclforensics import __version__
 from nclforensics.cli.console import EXIT_PIPE_CLOSED, discard_stdout, print_error
+from nclforensics.cli.data import app as data_app
 from nclforensics.cli.eval import EXAMPLES as EVAL_EXAMPLES
 from nclforensics.cli.eval import evaluate
 from nclforensics.cli.forge import EXAMPLES as FORGE_EXAMPLES
 from nclforensics.cli.forge import forge
+from nclforensics.cli.kernels import kernels
+from nclforensics.cli.report import EXAMPLES as REPORT_EXAMPLES
+from nclforensics.cli.report import report
 from nclforensics.cli.scan import EXAMPLES as SCAN_EXAMPLES
 from nclforensics.cli.scan import scan
+from nclforensics.cli.selftest import EXAMPLES as SELFTEST_EXAMPLES
+from nclforensics.cli.selftest import selftest
 from nclforensics.cli.train import EXAMPLES as TRAIN_EXAMPLES
 from nclforensics.cli.train import train
+from nclforensics.cli.verify import EXAMPLES as VERIFY_EXAMPLES
+from nclforensics.cli.verify import verify
 from nclforensics.errors import EXIT_DONE, EXIT_INTERRUPTED, NclfError
 
 EXIT_CODES = (
-    "Exit codes: 0 done, 1 a bug of ours, 2 usage, 11 missing input, 12 no readable image, 13 weights missing, "
-    "14 weights do not match, 15 data set invalid, 16 device unavailable, 17 some images were skipped, "
-    "18 training diverged, 19 cannot write, 130 interrupted, 141 the reader of the output went away."
+    "Exit codes: 0 done, 1 a bug of ours, 2 usage, 10 what --fail-on names was found, 11 missing input, "
+    "12 no readable image, 13 weights missing, 14 weights do not match, 15 data set invalid, 16 device unavailable, "
+    "17 some images were skipped, 18 training diverged, 19 cannot write, 20 verification failed, 130 interrupted, "
+    "141 the reader of the output went away."
 )
 
 app = typer.Typer(
@@ -30,7 +39,6 @@ app = typer.Typer(
     help="Localize image manipulation: which pixels of a photo were spliced in, copied over or removed.",
     epilog=EXIT_CODES,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -54,10 +62,15 @@ def nclf(
 
 
 app.command(epilog=SCAN_EXAMPLES)(scan)
+app.command(epilog=REPORT_EXAMPLES)(report)
+app.command(epilog=VERIFY_EXAMPLES)(verify)
+app.command(epilog=SELFTEST_EXAMPLES)(selftest)
 app.command(epilog=TRAIN_EXAMPLES)(train)
 app.command("eval", epilog=EVAL_EXAMPLES)(evaluate)
 app.command("evaluate", hidden=True)(evaluate)
 app.command(epilog=FORGE_EXAMPLES)(forge)
+app.add_typer(data_app, name="data")
+app.add_typer(kernels, name="kernels")
 
 
 def main(argv: list[str] | None = None) -> NoReturn:

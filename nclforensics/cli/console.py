@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from rich.table import Table
 
@@ -56,6 +57,16 @@ def progress(items: Iterable[Item], *, total: int | None, unit: str, quiet: bool
     disable = True if quiet else None  # None: tqdm asks whether stderr is a terminal
     with tqdm(items, total=total, unit=unit, file=sys.stderr, disable=disable, dynamic_ncols=True) as bar:
         yield from bar
+
+
+@contextmanager
+def progress_bar(*, total: int, unit: str, quiet: bool = False) -> Iterator[Callable[[], None]]:
+    """Show a bar like `progress` does, and give the function that moves it by one."""
+    from tqdm import tqdm  # noqa: PLC0415 - keeps `nclf --help` quick
+
+    disable = True if quiet else None
+    with tqdm(total=total, unit=unit, file=sys.stderr, disable=disable, dynamic_ncols=True) as bar:
+        yield bar.update
 
 
 def discard_stdout() -> None:

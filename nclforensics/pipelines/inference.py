@@ -99,6 +99,10 @@ class Localizer:
                 return self._scores(self.network(self._tensor(image)).logits)
             return self._localize_tiles(image)
 
+    def number_of_tiles(self, height: int, width: int) -> int:
+        """Return into how many tiles an image of that size is cut; 1 if it is not cut."""
+        return 1 if height * width <= self._whole else len(self._spans(height)) * len(self._spans(width))
+
     def _localize_tiles(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         keep = image.shape[0] * image.shape[1] <= self._kept
         statistics, kept = self._global_statistics(image, keep=keep)

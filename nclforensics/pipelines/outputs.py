@@ -12,21 +12,24 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import sys
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 import cv2
 import numpy as np
 
-from nclforensics.errors import OutputError
+from nclforensics.errors import OutputError, UnreadableImageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
 
 RESULTS_FILE: Final = "results.jsonl"
 RUN_FILE: Final = "run.json"
+TIMINGS_FILE: Final = "timings.jsonl"
 MASK_SUFFIX: Final = ".mask.png"
 OVERLAY_SUFFIX: Final = ".overlay.png"
 SCORE_SUFFIX: Final = ".score.png"
@@ -64,14 +67,28 @@ class OutputNames:
 
 def is_inside(path: Path, folder: Path) -> bool:
     """Return whether a path is a folder itself or lies below it, symbolic links followed."""
-    return path.resolve().is_relative_to(folder.resolve())
+    return resolved(path).is_relative_to(resolved(folder))
 
 
-def check_output_folder(out: Path, input_folders: Iterable[Path], *, force: bool) -> None:
+def resolved(path: Path) -> Path:
+    """Return the absolute path with links followed; one of a loop of links is left as it is."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):
+        return path.absolute()
+
+
+def check_output_folder(out: Path, input_folders: Iterable[Path], *, force: bool, resume: bool = False) -> None:
     """Refuse an output folder that lies among the evidence or holds the results of another run.
 
+    Args:
+        out: The output folder.
+        input_folders: No output folder may lie inside one of them.
+        force: Allow both.
+        resume: Allow the results of an earlier run: they are what is resumed.
+
     Raises:
-        OutputError: With what to do, unless forced; always, if the path is a file.
+        OutputError: With what to do; a path that is a file is refused even if forced.
     """
     if out.exists() and not out.is_dir():
         raise OutputError(f"Expected --out to be a folder, but {out} is a file. Choose another one.")
@@ -83,11 +100,40 @@ def check_output_folder(out: Path, input_folders: Iterable[Path], *, force: bool
                 f"The output folder {out} lies inside the input folder {folder}: evidence must stay as it is. "
                 "Choose a folder elsewhere, or allow it with --force."
             )
-    if (out / RESULTS_FILE).exists():
+    if not resume and (out / RESULTS_FILE).exists():
         raise OutputError(
-            f"{out} holds the results of an earlier scan ({RESULTS_FILE}). "
-            "Choose another folder, or replace those results with --force."
+            f"{out} holds the results of an earlier scan ({RESULTS_FILE}). Choose another folder, "
+            "go on with that scan with --resume, or replace its results with --force."
         )
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Make the output folder, and keep other scans out of it meanwhile; a killed process holds no lock.
+
+    Raises:
+        OutputError: If the folder cannot be made, or another scan is writing to it.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        folder = os.open(out, os.O_RDONLY) if sys.platform != "win32" else -1
+    except OSError as error:
+        raise cannot_write(out, error) from error
+    if sys.platform == "win32":  # it has no locks on folders
+        yield
+        return
+    import fcntl  # noqa: PLC0415 - not there on Windows
+
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OutputError(f"Another scan is writing to {out}. Wait for it, or choose another folder.") from error
+        except OSError:
+            pass  # a network file system without locks
+        yield
+    finally:
+        os.close(folder)
 
 
 def write_atomic(path: Path, content: bytes) -> str:
@@ -113,7 +159,40 @@ def write_atomic(path: Path, content: bytes) -> str:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise cannot_write(path, error) from error
+    return digest_of(content)
+
+
+def digest_of(content: bytes) -> str:
+    """Return the hexadecimal SHA-256 of some bytes."""
     return hashlib.sha256(content).hexdigest()
+
+
+def remove_outputs(out: Path, name: str) -> None:
+    """Remove what an earlier run may have written for an image, so that no mask outlives its record.
+
+    Raises:
+        OutputError: If one of the files cannot be removed.
+    """
+    for suffix in SUFFIXES:
+        remove_file(out / (name + suffix))
+
+
+def remove_temporaries(out: Path) -> None:
+    """Remove the half-written files that a killed run left."""
+    for path in out.rglob(".nclf-*.tmp"):
+        remove_file(path)
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file of ours if it is there.
+
+    Raises:
+        OutputError: If it cannot be removed.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise cannot_write(path, error) from error
 
 
 def cannot_write(path: Path, error: OSError) -> OutputError:
@@ -128,12 +207,12 @@ def encode_png(pixels: NDArray[np.unsignedinteger[Any]]) -> bytes:
         pixels: Grey (H, W) or RGB (H, W, 3), uint8 or uint16.
 
     Raises:
-        OutputError: If the image is larger than a PNG can be.
+        UnreadableImageError: If the image has more rows or columns than a PNG can have.
     """
     stored = np.ascontiguousarray(pixels[:, :, ::-1]) if pixels.ndim == 3 else pixels  # noqa: PLR2004 - RGB
     done, content = cv2.imencode(".png", stored)
     if not done:
-        raise OutputError(f"Cannot store {pixels.shape[1]} x {pixels.shape[0]} pixels as a PNG.")
+        raise UnreadableImageError(f"Cannot store {pixels.shape[1]} x {pixels.shape[0]} pixels as a PNG.")
     return content.tobytes()
 
 

@@ -1,31 +1,33 @@
-"""The record of a scan on disk: `results.jsonl`, one line a file as soon as it is known, and `run.json`."""
+"""The record of a scan on disk.
+
+`results.jsonl` has one line an image, in the order of the plan, appended as soon as it is known. It holds nothing that
+differs between two runs: when and how long stands in `timings.jsonl`, who and with what in `run.json`.
+
+Each line is handed to the operating system at once, so a killed process loses none; it is forced to the disk every few
+seconds and at the end, so a power cut may lose the last ones, which `--resume` scans again. An image's output files are
+forced to the disk before its line is appended.
+"""
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import platform
+import os
+import time
 from collections import Counter
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self
 
-import cv2
-import numpy as np
-import torch
-
-import nclforensics
-from nclforensics.pipelines.outputs import RESULTS_FILE, RUN_FILE, cannot_write, write_atomic
+from nclforensics.errors import OutputError
+from nclforensics.pipelines.outputs import RESULTS_FILE, RUN_FILE, TIMINGS_FILE, cannot_write, write_atomic
+from nclforensics.pipelines.run_document import utc_now
 from nclforensics.results import ScanFinding
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from nclforensics.config import ScanConfig
-    from nclforensics.networks.weights import LoadedModel
-    from nclforensics.results import SkippedImage
+    from nclforensics.results import Outcome
 
-RUN_SCHEMA_VERSION: Final = 1
+SYNC_SECONDS: Final = 5.0
 
 
 class ScanRecords:
@@ -40,96 +42,93 @@ class ScanRecords:
     """
 
     def __init__(self, out: Path, run: dict[str, Any]) -> None:
-        self._path = out / RESULTS_FILE
-        self._run_path = out / RUN_FILE
+        self._out = out
         self._run = run
         self._counts: Counter[str] = Counter()
+        self._kept = 0
+        self._synced = time.monotonic()
 
     def __enter__(self) -> Self:
         self._write_run("running", ended=None)
-        try:
-            self._file = self._path.open("w", encoding="ascii", newline="\n")
-        except OSError as error:
-            raise cannot_write(self._path, error) from error
+        self._results = self._open(self._out / RESULTS_FILE, "wb")
+        self._timings = self._open(self._out / TIMINGS_FILE, "ab" if self._run["resumed"] else "wb")
         return self
 
-    def add(self, outcome: ScanFinding | SkippedImage) -> None:
-        """Append the record of one image and hand it to the operating system.
+    def add(self, outcome: Outcome, *, seconds: float | None) -> None:
+        """Append the record of one image.
+
+        Args:
+            outcome: What was found, or why the image was skipped.
+            seconds: How long localizing and writing took; None for a record kept from before the run was resumed.
 
         Raises:
-            OutputError: If it cannot be written.
+            OutputError: If it cannot be written; the line is then not there, not even a part of it.
         """
+        self._append(self._results, self._out / RESULTS_FILE, record_line(outcome))
         self._counts[outcome.decision if isinstance(outcome, ScanFinding) else "skipped"] += 1
-        try:
-            self._file.write(record_line(outcome) + "\n")
-            self._file.flush()
-        except OSError as error:
-            raise cannot_write(self._path, error) from error
+        if seconds is None:
+            self._kept += 1
+        else:
+            timing = {"path": outcome.path, "recorded": utc_now(), "seconds": round(seconds, 4)}
+            self._append(self._timings, self._out / TIMINGS_FILE, json.dumps(timing))
+        if time.monotonic() - self._synced > SYNC_SECONDS:
+            self._sync()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
-        status = "failed" if kind is not None and issubclass(kind, Exception) else "interrupted"
-        if kind is None:
-            status = "finished"
-        self._write_run(status, ended=_now())
+        try:
+            self._sync()
+            self._write_run(_status(kind), ended=utc_now(), error=error)
+        except OutputError:
+            # On a full disk this fails like what ended the scan before, and that is the error to be told.
+            if not isinstance(error, OutputError):
+                raise
+        finally:
+            self._results.close()
+            self._timings.close()
 
-    def _write_run(self, status: str, *, ended: str | None) -> None:
+    def _open(self, path: Path, mode: str) -> BinaryIO:
+        try:
+            return path.open(mode, buffering=0)  # type: ignore[return-value]  # unbuffered: what is written is handed over
+        except OSError as error:
+            raise cannot_write(path, error) from error
+
+    def _append(self, file: BinaryIO, path: Path, line: str) -> None:
+        """Append a line whole or not at all: a disk that fills up may take a part of it."""
+        content = line.encode("ascii") + b"\n"
+        end = file.seek(0, os.SEEK_END)
+        try:
+            written = 0
+            while written < len(content):
+                written += file.write(content[written:])
+        except OSError as error:
+            os.ftruncate(file.fileno(), end)
+            raise cannot_write(path, error) from error
+
+    def _sync(self) -> None:
+        try:
+            os.fsync(self._results.fileno())
+        except OSError as error:
+            raise cannot_write(self._out / RESULTS_FILE, error) from error
+        self._synced = time.monotonic()
+
+    def _write_run(self, status: str, *, ended: str | None, error: BaseException | None = None) -> None:
         counts = dict(sorted(self._counts.items()))
-        document = {**self._run, "status": status, "ended": ended, "counts": counts}
-        write_atomic(self._run_path, (json.dumps(document, indent=2) + "\n").encode())
+        reason = str(error) if status == "failed" else None
+        document = {**self._run, "status": status, "error": reason, "ended": ended, "counts": counts}
+        if self._run["resumed"]:
+            *before, last = self._run["resumed"]
+            document["resumed"] = [*before, {**last, "records_kept": self._kept}]
+        write_atomic(self._out / RUN_FILE, (json.dumps(document, indent=2) + "\n").encode())
 
 
-def record_line(outcome: ScanFinding | SkippedImage) -> str:
+def record_line(outcome: Outcome) -> str:
     """Return one line of `results.jsonl`: ASCII JSON, so that no file name can break it."""
     return json.dumps(outcome.to_record(), allow_nan=False)
 
 
-def run_document(
-    *,
-    command: list[str],
-    inputs: list[dict[str, Any]],
-    config: ScanConfig,
-    model: LoadedModel,
-    threshold: dict[str, Any],
-    device: str,
-) -> dict[str, Any]:
-    """Return the part of `run.json` that is known before the first image.
-
-    Args:
-        command: The command line, program name first.
-        inputs: The paths as given, each with the number of images it stands for.
-        config: The settings of the scan.
-        model: Named with its digest and calibration.
-        threshold: The threshold in force, and what is known about its false-positive rate.
-        device: Where the scores are computed.
-    """
-    return {
-        "schema_version": RUN_SCHEMA_VERSION,
-        "case": None,
-        "operator": None,
-        "command": command,
-        "started": _now(),
-        "inputs": inputs,
-        "config": dataclasses.asdict(config),
-        "threshold": threshold,
-        "device": device,
-        "model": {
-            "name": model.name,
-            "weights_sha256": model.sha256,
-            "calibration": dataclasses.asdict(model.calibration),
-        },
-        "versions": {
-            "nclforensics": nclforensics.__version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "opencv": cv2.__version__,
-            "platform": platform.platform(),
-        },
-    }
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+def _status(kind: type[BaseException] | None) -> str:
+    if kind is None:
+        return "finished"
+    return "failed" if issubclass(kind, Exception) else "interrupted"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -106,3 +107,12 @@ def test_a_reader_that_goes_away_is_no_crash() -> None:
 def test_control_characters_of_file_names_are_escaped() -> None:
     """A hostile file name cannot recolour or rewrite the terminal; letters of any language stay."""
     assert printable("a\x1b[31m\n\udc80\u00e9") == "a\\x1b[31m\\n\\udc80\u00e9"
+
+
+def test_the_shell_completes_options() -> None:
+    """What a shell asks, with the start of an option, is answered with the whole of it."""
+    environment = {**os.environ, "_NCLF_COMPLETE": "complete_bash", "COMP_WORDS": "nclf scan --res", "COMP_CWORD": "2"}
+    done = subprocess.run(
+        [sys.executable, "-m", "nclforensics"], capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.stdout.split() == ["--resume"]

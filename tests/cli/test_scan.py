@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,6 +17,10 @@ from nclforensics.pipelines.inference import Localizer
 from nclforensics.pipelines.outputs import encode_png
 from tests.factories import make_image
 from tests.tiny_model import write_model
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @pytest.fixture(autouse=True)
@@ -126,6 +132,22 @@ def test_a_wrong_option_ends_with_2(options: list[str]) -> None:
     assert not Path("out").exists()
 
 
+def test_quiet_and_verbose_end_with_2() -> None:
+    """They contradict each other."""
+    assert _run("photos", "--out", "out", "--quiet", "--verbose") == 2
+
+
+def test_nothing_to_scan_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither paths nor a list: the message names both ways."""
+    assert _run("--out", "out") == 2
+    assert "--from0" in capsys.readouterr().err
+
+
+def test_stdin_holds_one_list() -> None:
+    """It cannot be read twice."""
+    assert _run("-", "--from0", "-", "--out", "out") == 2
+
+
 def test_no_output_folder_ends_with_2() -> None:
     """`--out` is required."""
     assert _run("photos") == 2
@@ -178,6 +200,125 @@ def test_an_empty_list_on_stdin_ends_with_11(monkeypatch: pytest.MonkeyPatch) ->
     """A `find` that found nothing is a missing input, not a success."""
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"")))
     assert _run("-", "--out", "out") == 11
+
+
+def test_paths_separated_by_zero_bytes_come_from_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`find -print0` passes any name on, newlines included."""
+    odd = "photos/two\nlines.png"
+    Path("photos/b.png").rename(odd)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"photos/a.png\0" + os.fsencode(odd) + b"\0")))
+    assert _run("--from0", "-", "--out", "out") == 0
+    assert [record["path"] for record in _records()] == ["photos/a.png", odd]
+
+
+def test_paths_separated_by_zero_bytes_come_from_a_file_after_those_named() -> None:
+    """A list and arguments go together."""
+    Path("list").write_bytes(b"photos/a.png")
+    assert _run("photos/b.png", "--from0", "list", "--out", "out") == 0
+    assert [record["path"] for record in _records()] == ["photos/b.png", "photos/a.png"]
+
+
+def test_a_list_that_is_not_there_ends_with_11() -> None:
+    """As any missing input."""
+    assert _run("--from0", "gone", "--out", "out") == 11
+
+
+def test_what_vanished_from_a_list_is_skipped() -> None:
+    """The list was made before the scan; a path typed by hand would end the run instead."""
+    Path("list").write_bytes(b"photos/a.png\0photos/gone.png\0")
+    assert _run("--from0", "list", "--out", "out") == 17
+    assert [record["status"] for record in _records()] == ["scanned", "skipped"]
+
+
+def test_case_and_operator_are_recorded() -> None:
+    """run.json says whose scan it is."""
+    assert _run("photos", "--out", "out", "--case", "2026-117", "--operator", "A. Examiner") == 0
+    run = json.loads(Path("out/run.json").read_text())
+    assert (run["case"], run["operator"]) == ("2026-117", "A. Examiner")
+
+
+def test_verbose_tells_each_image(capsys: pytest.CaptureFixture[str]) -> None:
+    """On stderr, with decision and score; also why one was skipped."""
+    Path("photos/x.jpg").write_text("not an image")
+    assert _run("photos", "--out", "out", "-v", "--threshold", "1") == 17
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "photos/a.png: no localized evidence (score 0." in captured.err
+    assert "photos/x.jpg: skipped: Cannot decode" in captured.err
+
+
+def test_one_region_is_not_regions(capsys: pytest.CaptureFixture[str]) -> None:
+    """The summary counts in English."""
+    assert _run("photos/a.png", "--out", "out", "--threshold", "0") == 0
+    assert "1 region, 100.0% of the area" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("threshold", "code"), [("0", 10), ("1", 0)], ids=["evidence", "none"])
+def test_evidence_can_fail_a_pipeline(threshold: str, code: int) -> None:
+    """`--fail-on evidence` ends with 10 if any image shows some."""
+    assert _run("photos", "--out", "out", "--fail-on", "evidence", "--threshold", threshold) == code
+
+
+def test_evidence_counts_more_than_skipped_images() -> None:
+    """Where both happened, 10 is told; a pipeline that asked for it must not miss it."""
+    Path("photos/x.jpg").write_text("not an image")
+    assert _run("photos", "--out", "out", "--fail-on", "evidence", "--threshold", "0") == 10
+    assert _run("photos", "--out", "out2", "--fail-on", "evidence", "--threshold", "1") == 17
+
+
+def test_inconclusive_is_no_evidence() -> None:
+    """A small image says nothing either way, whatever its scores."""
+    Path("small.png").write_bytes(encode_png(make_image(40, 40)))
+    assert _run("small.png", "--out", "out", "--fail-on", "evidence", "--threshold", "0") == 0
+    assert _records()[0]["decision"] == "inconclusive"
+
+
+def test_a_finished_scan_has_nothing_to_resume(capsys: pytest.CaptureFixture[str]) -> None:
+    """It says so, prints the same records, and ends like the first one."""
+    assert _run("photos", "--out", "out") == 0
+    first = Path("out/results.jsonl").read_text()
+    capsys.readouterr()
+    assert _run("photos", "--out", "out", "--resume", "--jsonl") == 0
+    captured = capsys.readouterr()
+    assert "Nothing to do: of 2 images, 2 had a record that still holds." in captured.err
+    assert captured.out == first == Path("out/results.jsonl").read_text()
+
+
+def test_resuming_with_other_weights_ends_with_14(folder: Path) -> None:
+    """The weights do not match those of the run."""
+    assert _run("photos", "--out", "out") == 0
+    write_model(folder / "mine", seed=1)
+    assert _run("photos", "--out", "out", "--resume", "--weights", "mine") == 14
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_a_signal_ends_with_130_and_the_scan_can_be_finished(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The image under way is finished, run.json says interrupted, and the former handlers are back."""
+    localize = Localizer.localize
+    handler = signal.getsignal(number)
+
+    def interrupted(self: Localizer, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        signal.raise_signal(number)
+        return localize(self, image)
+
+    monkeypatch.setattr(Localizer, "localize", interrupted)
+    assert _run("photos", "--out", "out") == 130
+    assert "--resume finishes the scan" in capsys.readouterr().err
+    assert json.loads(Path("out/run.json").read_text())["status"] == "interrupted"
+    assert [record["path"] for record in _records()] == ["photos/a.png"]
+    assert signal.getsignal(number) is handler
+    monkeypatch.setattr(Localizer, "localize", localize)
+    assert _run("photos", "--out", "out", "--resume") == 0
+    assert len(_records()) == 2
+
+
+def test_no_colour_where_no_terminal_is(capfd: pytest.CaptureFixture[str]) -> None:
+    """Neither in the summary nor in the help: a log has no use for escape sequences."""
+    assert _run("photos", "--out", "out") == 0
+    captured = capfd.readouterr()
+    assert "\x1b" not in captured.out + captured.err
 
 
 def test_an_interrupt_ends_with_130(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,12 +13,14 @@ import pytest
 import torch
 
 from nclforensics.config import ScanConfig
-from nclforensics.errors import MissingInputError, OutputError, UsageError
+from nclforensics.errors import OutputError, UsageError
 from nclforensics.networks.weights import LoadedModel, load_model
-from nclforensics.pipelines import scan as scan_module
+from nclforensics.pipelines import examination, scan_engine
 from nclforensics.pipelines.inference import Localizer
 from nclforensics.pipelines.outputs import encode_png
-from nclforensics.pipelines.scan import describe_threshold, plan_scan, scan_images
+from nclforensics.pipelines.run_document import Custody, describe_threshold
+from nclforensics.pipelines.scan import scan_images
+from nclforensics.pipelines.scan_plan import digest_of_paths, plan_scan
 from nclforensics.results import ScanFinding, SkippedImage
 from tests.factories import make_image
 from tests.tiny_model import write_model
@@ -73,7 +75,8 @@ def _contents(folder: Path) -> dict[str, bytes]:
 def test_the_output_tree_mirrors_the_input(model: LoadedModel, photos: Path, tmp_path: Path) -> None:
     """Each readable photo has a mask at its own place; nothing else is written, no temporary file remains."""
     _scan(model, [photos], tmp_path / "out")
-    assert set(_contents(tmp_path / "out")) == {"a.png.mask.png", "sub/a.png.mask.png", "results.jsonl", "run.json"}
+    records = {"results.jsonl", "run.json", "timings.jsonl"}
+    assert set(_contents(tmp_path / "out")) == {"a.png.mask.png", "sub/a.png.mask.png", *records}
 
 
 def test_a_mask_has_the_size_of_its_photo(model: LoadedModel, photos: Path, tmp_path: Path) -> None:
@@ -120,7 +123,7 @@ def test_an_unreadable_file_is_a_record(model: LoadedModel, photos: Path, tmp_pa
     (skipped,) = (outcome for outcome in outcomes if isinstance(outcome, SkippedImage))
     assert len(outcomes) == 3
     assert skipped.path == str(photos / "b.jpg")
-    assert "no JPEG" in skipped.reason
+    assert "no known format" in skipped.reason
     assert skipped.sha256 == hashlib.sha256(b"not an image").hexdigest()
 
 
@@ -151,7 +154,7 @@ def test_a_record_is_on_disk_before_the_next_image(model: LoadedModel, photos: P
     run = json.loads((tmp_path / "out" / "run.json").read_text())
     outcomes.close()
     ended = json.loads((tmp_path / "out" / "run.json").read_text())
-    assert [json.loads(line)["path"] for line in lines] == [first.path]
+    assert json.loads(lines[0])["path"] == first.path
     assert (run["status"], run["ended"], ended["status"]) == ("running", None, "interrupted")
 
 
@@ -168,7 +171,29 @@ def test_the_run_record_names_weights_versions_and_counts(model: LoadedModel, ph
         "false_positive_rate": 0.05,
         "authentic_images": 100,
     }
-    assert {"case", "operator", "command", "started", "ended", "config", "versions", "inputs"} <= set(run)
+    assert (run["images"], run["inputs"]) == (3, [{"path": str(photos), "images": 3}])
+    assert run["images_sha256"] == digest_of_paths(str(photos / name) for name in ("a.png", "b.jpg", "sub/a.png"))
+    assert run["versions"]["torch"] == torch.__version__
+    assert run["host"]["name"]
+    assert run["started"].endswith("+00:00")
+    assert run["started"] <= run["ended"]
+
+
+def test_the_run_record_holds_what_the_user_states(model: LoadedModel, photos: Path, tmp_path: Path) -> None:
+    """Case, operator, command line and the model as it was named."""
+    custody = Custody(command=("nclf", "scan"), case="2026-117", operator="A. Examiner", weights="mine")
+    list(scan_images(plan_scan([photos], out=tmp_path / "out"), model, CONFIG, custody=custody))
+    run = json.loads((tmp_path / "out" / "run.json").read_text())
+    stated = (run["command"], run["case"], run["operator"], run["model"]["weights"])
+    assert stated == (["nclf", "scan"], "2026-117", "A. Examiner", "mine")
+
+
+def test_times_stand_beside_the_records(model: LoadedModel, photos: Path, tmp_path: Path) -> None:
+    """When each image was recorded and how long it took is in timings.jsonl, so that results.jsonl can be repeated."""
+    outcomes = _scan(model, [photos], tmp_path / "out")
+    timings = [json.loads(line) for line in (tmp_path / "out" / "timings.jsonl").read_text().splitlines()]
+    assert [timing["path"] for timing in timings] == [outcome.path for outcome in outcomes]
+    assert all(timing["seconds"] > 0 and timing["recorded"].endswith("+00:00") for timing in timings)
 
 
 def test_no_error_rate_is_claimed_for_a_setting_that_was_not_measured(model: LoadedModel) -> None:
@@ -178,16 +203,33 @@ def test_no_error_rate_is_claimed_for_a_setting_that_was_not_measured(model: Loa
     assert (other_region["false_positive_rate"], other_threshold["false_positive_rate"]) == (None, None)
 
 
-def test_two_scans_give_the_same_masks(model: LoadedModel, photos: Path, tmp_path: Path) -> None:
-    """Same input, weights and device: the files are equal byte for byte."""
+def test_two_scans_give_the_same_bytes(model: LoadedModel, photos: Path, tmp_path: Path) -> None:
+    """Same input, weights and device: files and records are equal byte for byte; only times differ."""
     config = dataclasses.replace(CONFIG, overlay=True, score_map=True)
     for name in ("first", "second"):
         _scan(model, [photos], tmp_path / name, config=config)
     first, second = (
-        {k: v for k, v in _contents(tmp_path / n).items() if k.endswith("png")} for n in ("first", "second")
+        {k: v for k, v in _contents(tmp_path / n).items() if k not in {"run.json", "timings.jsonl"}}
+        for n in ("first", "second")
     )
-    assert len(first) == 6
+    assert len(first) == 7
     assert first == second
+
+
+def test_the_number_of_threads_does_not_change_the_bytes(
+    model: LoadedModel, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine with one core computes what one with many does, and the caller's number of threads is put back."""
+    monkeypatch.setattr(examination, "FEWEST_THREADS", 2)
+    before = torch.get_num_threads()
+    digests = set()
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        config = dataclasses.replace(CONFIG, score_map=True)
+        digests.add(_only(model, photos / "a.png", tmp_path / str(threads), config=config).score_map_sha256)
+        assert torch.get_num_threads() == threads
+    torch.set_num_threads(before)
+    assert len(digests) == 1
 
 
 def test_inputs_are_not_touched(model: LoadedModel, photos: Path, tmp_path: Path) -> None:
@@ -286,37 +328,6 @@ def test_a_file_named_itself_is_tried_whatever_its_suffix(model: LoadedModel, ph
     assert [image.name for image in plan_scan([photos], out=tmp_path / "out2").images] == ["b.jpg", "sub/a.png"]
 
 
-def test_an_image_named_twice_is_scanned_once(photos: Path, tmp_path: Path) -> None:
-    """The same file through its folder, its path and a link is one image."""
-    (tmp_path / "link.png").symlink_to(photos / "a.png")
-    plan = plan_scan([photos / "a.png", tmp_path / "link.png", photos], out=tmp_path / "out")
-    assert [image.name for image in plan.images] == ["a.png", "b.jpg", "sub/a.png"]
-    assert [count for _, count in plan.inputs] == [1, 0, 2]
-
-
-def test_inputs_that_would_collide_get_names_of_their_own(photos: Path, tmp_path: Path) -> None:
-    """Two folders with the same tree: the later one's names are numbered."""
-    other = tmp_path / "other"
-    other.mkdir()
-    (other / "a.png").write_bytes(b"")
-    plan = plan_scan([photos, other], out=tmp_path / "out")
-    assert [image.name for image in plan.images] == ["a.png", "b.jpg", "sub/a.png", "a.png~2"]
-
-
-def test_a_missing_path_stops_everything(photos: Path, tmp_path: Path) -> None:
-    """It is named, and nothing was scanned or written."""
-    with pytest.raises(MissingInputError, match=r"gone\.jpg"):
-        plan_scan([photos, tmp_path / "gone.jpg"], out=tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_folder_without_images_is_a_missing_input(tmp_path: Path) -> None:
-    """Silence about an empty folder would read as "all authentic"."""
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(MissingInputError, match="empty"):
-        plan_scan([tmp_path / "empty"], out=tmp_path / "out")
-
-
 def test_results_of_an_earlier_scan_are_kept(model: LoadedModel, photos: Path, tmp_path: Path) -> None:
     """A second scan into the same folder is refused, with what to do."""
     _scan(model, [photos], tmp_path / "out")
@@ -342,13 +353,6 @@ def test_masks_inside_the_input_are_no_input(model: LoadedModel, photos: Path, t
     assert not (tmp_path / "out").exists()
 
 
-def test_an_output_never_replaces_an_input(photos: Path) -> None:
-    """Not even by force: a photo named like another one's mask stays."""
-    (photos / "a.png.mask.png").write_bytes(b"evidence")
-    with pytest.raises(OutputError, match="overwrite an input"):
-        plan_scan([photos / "a.png", photos / "a.png.mask.png"], out=photos, force=True)
-
-
 def test_a_mask_that_cannot_be_written_ends_the_run(
     model: LoadedModel, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -357,7 +361,7 @@ def test_a_mask_that_cannot_be_written_ends_the_run(
     def full(path: Path, _: bytes) -> str:
         raise OutputError(f"Cannot write {path}: No space left on device.")
 
-    monkeypatch.setattr(scan_module, "write_atomic", full)
+    monkeypatch.setattr(scan_engine, "write_atomic", full)
     with pytest.raises(OutputError, match="No space"):
         _scan(model, [photos], tmp_path / "out")
     assert (tmp_path / "out" / "results.jsonl").read_text() == ""

@@ -261,6 +261,7 @@ function facts(record) {
     parts.push(
       pairs([
         ["image score", `${record.score.toFixed(6)} (threshold ${threshold.toFixed(6)})`],
+        ...(record.meaning ? [["meaning", record.meaning]] : []),
         ["area of regions", percent(record.share)],
       ]),
       heading(`Regions of elevated score: ${record.regions.length}`),
@@ -277,6 +278,7 @@ function facts(record) {
   for (const note of record.notes ?? []) file.push(["note", note]);
   if (record.tiles > 1) file.push(["tiles", String(record.tiles)]);
   parts.push(heading("File"), pairs(file));
+  if (record.quality?.length) parts.push(heading("Quality, from its own traces"), pairs(record.quality));
   if (record.files) {
     const rows = record.files.flatMap(([title, name, digest]) => [[title, name], ["SHA-256", digest, true]]);
     parts.push(heading("Written for it"), pairs(rows));

@@ -51,7 +51,7 @@ def test_case_of_folders_and_suffixes_does_not_matter(tmp_path: Path) -> None:
         (("Tp/a.jpg", "Gt/a.png", "Gt/b.png"), "unpaired-mask", "Gt/b.png"),
         (("Tp/a.jpg", "Tp/a.png", "Tp/b.png", "Gt/a.png", "Gt/b.png"), "duplicate", "Tp/a.jpg"),
         (("Tp/a.jpg", "Gt/a_gt.png", "Gt/a_mask.png"), "unpaired-mask", "Gt/a_mask.png"),
-        (("Tp/a.jpg", "Tp/b.gif", "Gt/a.png"), "unreadable", "Tp/b.gif"),
+        (("Tp/a.jpg", "Tp/b.xcf", "Gt/a.png"), "unreadable", "Tp/b.xcf"),
     ],
     ids=["image-alone", "mask-alone", "twins", "two-masks", "unknown-kind"],
 )

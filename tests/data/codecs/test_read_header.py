@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from nclforensics.data.headers import parse_header
+from nclforensics.data.codecs import read_header
 from nclforensics.errors import UnreadableImageError
 from tests.factories import make_image
 
@@ -35,7 +35,7 @@ def encoded(suffix: str, *options: int) -> bytes:
 )
 def test_header_tells_format_and_size(suffix: str, options: tuple[int, ...], name: str) -> None:
     """Format and size come from the content."""
-    header = parse_header(encoded(suffix, *options))
+    header = read_header(encoded(suffix, *options))
     assert (name, 41, 30) == (header.format, header.width, header.height)
 
 
@@ -45,7 +45,7 @@ def test_truncated_data_is_refused(suffix: str, share: float) -> None:
     """A file that stops early is refused, wherever it stops."""
     data = encoded(suffix)
     with pytest.raises(UnreadableImageError):
-        parse_header(data[: int(len(data) * share)])
+        read_header(data[: int(len(data) * share)])
 
 
 def test_thumbnail_end_does_not_count_as_end() -> None:
@@ -53,16 +53,16 @@ def test_thumbnail_end_does_not_count_as_end() -> None:
     data = encoded(".jpg")
     thumbnail = b"\xff\xe2" + struct.pack(">H", len(data) + 2) + data
     whole = data[:2] + thumbnail + data[2:]
-    assert (parse_header(whole).width, parse_header(whole).height) == (41, 30)
+    assert (read_header(whole).width, read_header(whole).height) == (41, 30)
     with pytest.raises(UnreadableImageError, match="before its end marker"):
-        parse_header(whole[:-2])
+        read_header(whole[:-2])
 
 
 def test_jpeg_without_a_scan_is_refused() -> None:
     """A header and an end marker hold no picture."""
     data = encoded(".jpg")
     with pytest.raises(UnreadableImageError, match="before its end marker"):
-        parse_header(data[: data.index(b"\xff\xda")] + b"\xff\xd9")
+        read_header(data[: data.index(b"\xff\xda")] + b"\xff\xd9")
 
 
 def test_tiff_with_missing_tiles_is_refused() -> None:
@@ -73,7 +73,7 @@ def test_tiff_with_missing_tiles_is_refused() -> None:
     tag = tifffile.TiffFile(io.BytesIO(data)).pages.first.tags["TileOffsets"]
     struct.pack_into("<I", data, tag.offset + 4, 3)  # the number of values: 3 instead of 16
     with pytest.raises(UnreadableImageError, match="3 of 16"):
-        parse_header(bytes(data))
+        read_header(bytes(data))
 
 
 def test_damaged_png_chunk_is_refused() -> None:
@@ -81,7 +81,7 @@ def test_damaged_png_chunk_is_refused() -> None:
     data = bytearray(encoded(".png"))
     data[data.index(b"IDAT") + 30] ^= 1
     with pytest.raises(UnreadableImageError, match="wrong checksum"):
-        parse_header(bytes(data))
+        read_header(bytes(data))
 
 
 @pytest.mark.parametrize("order", ["<", ">"], ids=["little-endian", "big-endian"])
@@ -92,14 +92,14 @@ def test_orientation_tag_is_noted(order: str) -> None:
     body = b"Exif\0\0" + exif
     data = encoded(".jpg")
     tagged = data[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + data[2:]
-    assert parse_header(tagged).notes == ("orientation tag 6 not applied: pixels are analysed as stored",)
+    assert read_header(tagged).notes == ("orientation tag 6 not applied: pixels are analysed as stored",)
 
 
 @pytest.mark.parametrize("data", [b"", b"not an image", b"\xff\xd8\xff", b"BM", b"II*\0", b"RIFF\0\0\0\0WEBP"])
 def test_other_data_is_refused(data: bytes) -> None:
     """Text, nothing, and bare signatures are no images."""
     with pytest.raises(UnreadableImageError):
-        parse_header(data)
+        read_header(data)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".tif", ".webp"])
@@ -111,7 +111,7 @@ def test_damaged_header_never_raises_anything_else(suffix: str) -> None:
         for place in generator.integers(4, min(len(data), 300), 5):
             data[place] = generator.integers(0, 256)
         try:
-            header = parse_header(bytes(data))
+            header = read_header(bytes(data))
         except UnreadableImageError:
             continue
         assert isinstance(header.width, int)

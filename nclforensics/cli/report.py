@@ -1,0 +1,93 @@
+"""`nclf report`: a scan's records as a report for people or programs."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
+
+import typer
+
+from nclforensics.cli.console import print_note, print_result, printable, progress_bar
+from nclforensics.cli.options import QuietOption  # noqa: TC001 - read at run time
+from nclforensics.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+EXAMPLES: Final = (
+    "Examples:\n\nnclf report masks/\n\nnclf report masks/ --format pdf --out case-2026-117.pdf\n\n"
+    "nclf report masks/ --format csv --out - | column -s, -t | less"
+)
+STDOUT: Final = Path("-")
+
+
+class ReportFormat(StrEnum):
+    """What a report is written as."""
+
+    HTML = "html"
+    CSV = "csv"
+    JSON = "json"
+    PDF = "pdf"
+
+
+ReportsOption: TypeAlias = Annotated[
+    list[ReportFormat] | None,
+    typer.Option("--report", help="Also write a report into DIR; more than one may be asked for.", show_default=False),
+]
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="Output folder of a scan.", metavar="DIR")],
+    *,
+    kind: Annotated[
+        ReportFormat | None, typer.Option("--format", "-f", help="Default: as the name of --out ends, else html.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help='Default: report.FORMAT in DIR; "-" prints csv or json to stdout.', metavar="FILE"
+        ),
+    ] = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Write a report on a scan from its records: a page for a browser, a PDF, a table or a JSON document.
+
+    Nothing is analysed again. Photos are shown where they are still the ones that were scanned. A page on at most 200
+    images is one file; with more, their pictures lie beside it in a folder that belongs to it.
+    """
+    chosen = _format(kind, out)
+    if out == STDOUT:
+        from nclforensics.pipelines.report import ScanFolder, report_text  # noqa: PLC0415 - loads OpenCV
+
+        for lines in report_text(ScanFolder(run), chosen.value):
+            print_result(lines.removesuffix("\n"))
+        return
+    write_reports(run, [chosen], out=out, quiet=quiet)
+
+
+def write_reports(run: Path, kinds: Iterable[ReportFormat], *, out: Path | None = None, quiet: bool = False) -> None:
+    """Write reports on a scan under a progress bar, and tell their names on stderr.
+
+    Args:
+        run: Output folder of the scan.
+        kinds: Their formats.
+        out: The file of a single report; None: in the output folder.
+        quiet: Neither bar nor names.
+    """
+    from nclforensics.pipelines.report import write_report  # noqa: PLC0415 - loads OpenCV
+    from nclforensics.pipelines.resume import read_run  # noqa: PLC0415
+
+    for kind in kinds:
+        with progress_bar(total=read_run(run)["images"], unit="image", quiet=quiet) as step:
+            file = write_report(run, kind.value, file=out, report=step)
+        print_note(f"Report: {printable(str(file))}", quiet=quiet)
+
+
+def _format(kind: ReportFormat | None, out: Path | None) -> ReportFormat:
+    """Return the format asked for, by name or by the file's name; the two must not disagree."""
+    known = {f".{item.value}": item for item in ReportFormat}
+    named = known.get(out.suffix.lower()) if out is not None else None
+    if kind is not None and named is not None and kind != named:
+        raise UsageError(f"Expected a file named .{kind.value} or no --format, got --format {kind.value} and {out}.")
+    return kind or named or ReportFormat.HTML

@@ -1,0 +1,65 @@
+"""The options of `nclf scan` that no other command has."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+
+class FailOn(StrEnum):
+    """What makes `nclf scan` end with exit code 10."""
+
+    EVIDENCE = "evidence"
+
+
+PathsArgument: TypeAlias = Annotated[
+    list[Path] | None, typer.Argument(help='Photos and folders; "-" reads one path a line from stdin.')
+]
+OutOption: TypeAlias = Annotated[Path, typer.Option("--out", "-o", help="Folder for masks and records.", metavar="DIR")]
+From0Option: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--from0", help='Also scan the paths in this file, NUL after each; "-" is stdin.', metavar="FILE"),
+]
+OverlayOption: TypeAlias = Annotated[bool, typer.Option("--overlay", help="Also write a picture for reading.")]
+ScoreMapOption: TypeAlias = Annotated[bool, typer.Option("--score-map", help="Also write the scores as 16-bit PNG.")]
+ThresholdOption: TypeAlias = Annotated[
+    float | None, typer.Option("--threshold", help="Score above which a pixel counts.", min=0, max=1)
+]
+RateOption: TypeAlias = Annotated[
+    float | None,
+    typer.Option("--fpr", help="Take the threshold calibrated for this false-positive rate, such as 0.05."),
+]
+MinRegionOption: TypeAlias = Annotated[
+    float | None,
+    typer.Option("--min-region", help="Smallest region, as a share of the area. Default: the model's.", min=0, max=1),
+]
+CaseOption: TypeAlias = Annotated[str | None, typer.Option("--case", help="The case's identifier, for run.json.")]
+OperatorOption: TypeAlias = Annotated[str | None, typer.Option("--operator", help="Who runs the scan, for run.json.")]
+ResumeOption: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Go on with the scan in --out: records whose input, outputs, weights and settings are unchanged are kept, "
+        "the other images scanned.",
+    ),
+]
+ReplaceOption: TypeAlias = Annotated[
+    bool, typer.Option("--force", help="Replace earlier results, unless --resume; also write inside an input folder.")
+]
+JsonOption: TypeAlias = Annotated[
+    bool, typer.Option("--json", "--jsonl", help="Print each image's record to stdout as a line of JSON.")
+]
+FailOnOption: TypeAlias = Annotated[
+    FailOn | None,
+    typer.Option(
+        "--fail-on",
+        help="End with exit code 10 if any image shows localized evidence. Inconclusive and skipped images do not "
+        "count; skipped ones end with 17 where none shows evidence.",
+    ),
+]
+VerboseOption: TypeAlias = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Tell the outcome of each image on stderr.")
+]

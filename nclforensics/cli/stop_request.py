@@ -1,0 +1,43 @@
+"""Ctrl-C and SIGTERM as a request to stop cleanly."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING, Final, Self
+
+from nclforensics.cli.console import print_note
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+SIGNALS: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+
+class StopRequest:
+    """Turns the first of these signals into a request, and the second into `KeyboardInterrupt`; a context manager.
+
+    Args:
+        message: What to tell at the first one.
+    """
+
+    def __init__(self, message: str) -> None:
+        self._message = message
+        self._made = False
+
+    def __enter__(self) -> Self:
+        self._before = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def __call__(self) -> bool:
+        """Return whether the process was asked to stop."""
+        return self._made
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        if self._made:
+            raise KeyboardInterrupt
+        self._made = True
+        print_note(self._message)

@@ -1,0 +1,20 @@
+"""What PyTorch reads from the environment when it is loaded; no result depends on it."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+SETTINGS: Final = {
+    # Threads that wait for each other sleep: spinning, they would take the cores from the stages beside the network,
+    # and on a busy machine from the very thread that they wait for.
+    "OMP_WAIT_POLICY": "passive",
+    # Large pages for tensors: an image takes and returns gigabytes, and each page costs a fault.
+    "THP_MEM_ALLOC_ENABLE": "1",
+}
+
+
+def prepare_torch() -> None:
+    """Set what the user has not set; to be called before PyTorch is imported."""
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)

@@ -1,0 +1,151 @@
+"""TIFF 6 and BigTIFF, first page: plain data by tifffile, compressed data by OpenCV with libtiff.
+
+libtiff's buffers are bounded by the size that the page declares, so that a small file cannot unpack without limit.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import math
+import struct
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import tifffile
+
+from nclforensics.data.codecs import opencv
+from nclforensics.data.codecs.exif import noted_orientation
+from nclforensics.data.codecs.header import Header
+from nclforensics.data.codecs.jpeg import rgb_of_cmyk
+from nclforensics.errors import UnreadableImageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SUFFIXES: Final = frozenset({".tif", ".tiff", ".btf", ".tf8"})
+SIGNATURES: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+_UNCOMPRESSED: Final = 1
+_CONVERSIONS: Final = {  # what reading a colour model other than grey and RGB takes
+    "PALETTE": ("palette expanded",),
+    "MINISWHITE": ("white-is-zero inverted",),
+    "SEPARATED": ("CMYK converted to RGB",),
+    "YCBCR": ("YCbCr converted to RGB",),
+}
+
+# Without a handler of its own, tifffile's complaints about damaged files would land on our stderr.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
+
+
+def recognizes(data: bytes) -> bool:
+    """Return whether the data begins like a TIFF."""
+    return data.startswith(SIGNATURES)
+
+
+def read_header(data: bytes) -> Header:
+    """Return what the first page declares, after checking that all of its strips or tiles are in the file.
+
+    Raises:
+        UnreadableImageError: If they are not, or the directory is damaged.
+    """
+    try:
+        return _read_header(data)
+    except UnreadableImageError:
+        raise
+    except Exception as error:  # a hostile file can raise nearly anything in a parser
+        raise UnreadableImageError(f"the TIFF directory is damaged ({type(error).__name__}: {error})") from error
+
+
+def decode(data: bytes) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Return the samples of the first page, (H, W) or (H, W, C) in RGB order, and notes on what was converted.
+
+    Raises:
+        UnreadableImageError: If the page is damaged or of a kind that is not supported.
+    """
+    try:
+        return _decode_page(data, _first_page(data))
+    except UnreadableImageError:
+        raise
+    except Exception as error:  # a hostile file can raise nearly anything in a parser
+        raise UnreadableImageError(f"the TIFF data is damaged ({type(error).__name__}: {error})") from error
+
+
+def _first_page(data: bytes) -> tifffile.TiffPage:
+    page = tifffile.TiffFile(io.BytesIO(data)).pages[0]
+    if not isinstance(page, tifffile.TiffPage):
+        raise UnreadableImageError("the TIFF file has no first page")
+    return page
+
+
+def _read_header(data: bytes) -> Header:
+    page = _first_page(data)
+    layout = page.parent.tiff
+    (tags,) = struct.unpack_from(layout.tagnoformat, data, page.offset)
+    ends = [page.offset + layout.tagnosize + tags * layout.tagsize + layout.offsetsize]
+    ends += [offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False)]
+    pieces = math.prod(page.chunked)  # decoders leave strips and tiles that are not listed black
+    listed = min(len(page.dataoffsets), len(page.databytecounts))
+    if listed < pieces:
+        raise UnreadableImageError(f"the TIFF directory lists {listed} of {pieces} strips or tiles")
+    if max(ends) > len(data):
+        raise UnreadableImageError(f"the TIFF data stops after {len(data)} bytes, its first page needs {max(ends)}")
+    tag = page.tags.get("Orientation")
+    orientation, notes = noted_orientation(int(tag.value)) if tag is not None else (1, ())
+    if _has_next_page(page):
+        notes = ("several pages: first page analysed", *notes)
+    return Header("TIFF", int(page.imagewidth), int(page.imagelength), orientation=orientation, notes=notes)
+
+
+def _has_next_page(page: tifffile.TiffPage) -> bool:
+    try:
+        return len(page.parent.pages) > 1
+    except Exception:  # noqa: BLE001 - a damaged second page does not concern the first
+        return True
+
+
+def _decode_page(data: bytes, page: Any) -> tuple[NDArray[Any], tuple[str, ...]]:  # noqa: ANN401 - tifffile's page
+    kind = _colour_model(page)
+    notes = _CONVERSIONS.get(kind, ())
+    if page.axes not in {"YX", "YXS", "SYX"} or (kind == "PALETTE" and page.colormap is None):
+        raise UnreadableImageError(f"TIFF page of axes {page.axes} and colour model {kind} is not supported")
+    if page.compression == _UNCOMPRESSED and kind != "YCBCR":
+        samples = page.asarray()
+        return _interpreted(np.moveaxis(samples, 0, 2) if page.axes == "SYX" else samples, page), notes
+    # OpenCV returns wrong pixels for deep pages of other layouts than these.
+    if page.bitspersample > 8 and (page.planarconfig != 1 or kind not in {"MINISBLACK", "RGB"}):  # noqa: PLR2004 - bits
+        layout = f"{page.bitspersample} bits, colour model {kind}, planar configuration {page.planarconfig}"
+        raise UnreadableImageError(f"compressed TIFF of this kind is not supported ({layout})")
+    samples, _ = opencv.decode(_upright(data, page))
+    if kind == "SEPARATED":  # libtiff has converted it, and adds an opaque alpha channel
+        return samples[:, :, :3], notes
+    return samples, notes if samples.ndim == 3 or page.samplesperpixel == 1 else (*notes, "alpha channel dropped")  # noqa: PLR2004
+
+
+def _colour_model(page: Any) -> str:  # noqa: ANN401 - tifffile's page
+    return getattr(page.photometric, "name", str(page.photometric))
+
+
+def _upright(data: bytes, page: Any) -> bytes:  # noqa: ANN401 - tifffile's page
+    """Set the orientation tag to 1, since OpenCV would turn the pixels of a TIFF whatever the flags say."""
+    tag = page.tags.get("Orientation")
+    if tag is None:
+        return data
+    patched = bytearray(data)
+    struct.pack_into(f"{page.parent.byteorder}H", patched, tag.valueoffset, 1)
+    return bytes(patched)
+
+
+def _interpreted(samples: NDArray[Any], page: Any) -> NDArray[Any]:  # noqa: ANN401 - tifffile's page
+    """Undo TIFF's colour models: palette, white-is-zero, CMYK."""
+    kind = _colour_model(page)
+    if kind == "PALETTE":
+        colours: NDArray[Any] = np.moveaxis(page.colormap, 0, 1)[samples]
+        return colours
+    if kind == "MINISWHITE":
+        return ~samples if samples.dtype.kind in "ub" else samples.max() - samples
+    if kind == "SEPARATED" and samples.ndim == 3 and samples.shape[2] == 4 and samples.dtype == np.uint8:  # noqa: PLR2004
+        return rgb_of_cmyk(samples, inverted=False)
+    if kind not in {"MINISBLACK", "RGB"}:
+        raise UnreadableImageError(f"TIFF colour model {kind} is not supported")
+    return samples

@@ -1,0 +1,99 @@
+"""The decision about one image, in neutral words, and what its score means; docs/decision.md argues the rules.
+
+Poor quality hides the traces of an edit. So where nothing was found, it turns "no localized evidence" into
+"inconclusive"; where regions were found they stay evidence, with the quality as a caveat. Only where the model is known
+to raise more false alarms than it was calibrated for is the image inconclusive whatever was found.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from nclforensics.results import ScoreMeaning
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from nclforensics.results import Calibration, Decision, QualityFacts
+
+# Below this side the network sees a handful of patches, and no photo so small was ever calibrated on.
+SMALLEST_SIDE: Final = 64
+# At and below it the shipped model finds less than a quarter of what it finds without compression (docs/decision.md).
+HEAVY_COMPRESSION: Final = 75
+
+
+def decide(prediction: NDArray[np.bool_], quality: QualityFacts | None = None) -> tuple[Decision, str | None]:
+    """Return the decision about an image, and its reason: why it is inconclusive, or what weakens its evidence.
+
+    Args:
+        prediction: Shape (H, W), bool: the pixels of the regions that count.
+        quality: What is known about the image's quality, None if nothing is.
+    """
+    found = bool(prediction.any())
+    unreliable = " ".join(_raising_false_alarms(prediction.shape, quality))
+    if unreliable:
+        return "inconclusive", f"{'Regions were' if found else 'No region was'} found, but: {unreliable}"
+    hidden = " ".join(_hiding_edits(quality)) if quality is not None else ""
+    if found:
+        return "localized evidence", f"Caveat: {hidden}" if hidden else None
+    if hidden:
+        return "inconclusive", f"No region was found, but: {hidden}"
+    return "no localized evidence", None
+
+
+def score_meaning(score: float, calibration: Calibration, *, min_region: float) -> ScoreMeaning:
+    """Return how many authentic photos score as high: between two rows of the model's calibration table.
+
+    Args:
+        score: The image score, in [0, 1].
+        calibration: The model's. A threshold of it was set so that at most its rate of the photos score higher, and one
+            photo more would be above the rate.
+        min_region: The region size that the score was computed with.
+    """
+    if not calibration.thresholds or min_region != calibration.min_region:
+        return ScoreMeaning(lowest_rate=0, highest_rate=1, authentic=0, text=_unknown(calibration))
+    rows = list(zip(calibration.false_positive_rates, calibration.thresholds, strict=True))
+    lowest = max((rate for rate, threshold in rows if score <= threshold), default=0.0)
+    highest = min((rate for rate, threshold in rows if score > threshold), default=1.0)
+    return ScoreMeaning(
+        lowest_rate=lowest,
+        highest_rate=highest,
+        authentic=calibration.authentic,
+        text=f"{_share(lowest, highest)} of {calibration.authentic} authentic photos scored this high or higher.",
+    )
+
+
+def _share(lowest: float, highest: float) -> str:
+    parts = [f"more than {100 * lowest:g} %"] if lowest > 0 else []
+    parts += [f"at most {100 * highest:g} %"] if highest < 1 else []
+    return " and ".join(parts).capitalize()
+
+
+def _unknown(calibration: Calibration) -> str:
+    if not calibration.thresholds:
+        return "Unknown: the model was never calibrated on authentic photos."
+    return f"Unknown: the model was calibrated for regions above {100 * calibration.min_region:g} % of the image."
+
+
+def _raising_false_alarms(shape: tuple[int, ...], quality: QualityFacts | None) -> Iterator[str]:
+    """Yield why the calibrated error rates do not hold, a sentence each."""
+    height, width = shape
+    if min(height, width) < SMALLEST_SIDE:
+        yield f"The image is {width} x {height} pixels; below {SMALLEST_SIDE} nothing can be said."
+    if quality is not None and quality.screenshot_like:
+        yield "It looks like a screenshot or a framed picture; those of authentic photos often show regions, too."
+
+
+def _hiding_edits(quality: QualityFacts) -> Iterator[str]:
+    """Yield what may hide an edit, a sentence each."""
+    qualities = [value for value in (quality.jpeg_quality, quality.earlier_jpeg_quality) if value is not None]
+    if qualities and min(qualities) <= HEAVY_COMPRESSION:
+        saved = "is" if min(qualities) == quality.jpeg_quality else "was"
+        yield f"It {saved} heavily compressed (JPEG quality about {min(qualities)}), which wipes out traces of edits."
+    if quality.upscaled:
+        yield "It has traces of enlargement, which softens traces of edits."
+    if quality.near_uniform:
+        yield f"{100 * quality.textureless_share:.0f} % of it is without texture, where no traces can be seen."

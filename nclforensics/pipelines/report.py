@@ -1,0 +1,206 @@
+"""Reports on a finished or interrupted scan, made from its folder.
+
+A picture is shown only if it is the one that was recorded: a photo or an output whose SHA-256 differs from the record
+is left out, and the report says so. Nothing but the report is written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+from nclforensics.errors import MissingInputError, OutputError, UsageError
+from nclforensics.pipelines.outputs import RESULTS_FILE, RUN_FILE, SUFFIXES, cannot_write, is_inside, resolved
+from nclforensics.pipelines.report_pictures import HTML_SIDE, PDF_SIDE, PictureMaker
+from nclforensics.pipelines.resume import parse_line, read_run
+from nclforensics.reports.render_scan_csv import render_scan_csv
+from nclforensics.reports.render_scan_html import render_scan_html
+from nclforensics.reports.render_scan_json import render_scan_json
+from nclforensics.reports.scan_document import Entry, outcome_name, scan_document
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from nclforensics.reports.scan_document import ScanDocument
+    from nclforensics.results import Outcome
+
+REPORT_FORMATS: Final = ("html", "csv", "json", "pdf")
+# With more images than this the pictures of a page lie beside it, in a folder: 200 images make about 40 MB.
+INLINE_IMAGES: Final = 200
+
+
+class ScanFolder:
+    """The records of a scan, read as they are at this moment.
+
+    Args:
+        out: The output folder of the scan.
+
+    Raises:
+        MissingInputError: If the folder holds no record of a scan that this version can read.
+
+    Attributes:
+        out: The output folder.
+        run: Content of `run.json`.
+        document: What a report says about the scan as a whole.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.run: dict[str, Any] = read_run(out)
+        self._bytes = 0
+        counts: Counter[str] = Counter()
+        unreadable = 0
+        digest = hashlib.sha256()
+        for line in self._lines():
+            self._bytes += len(line)
+            digest.update(line)
+            outcome = parse_line(line)
+            if outcome is None:
+                unreadable += 1
+            else:
+                counts[outcome_name(outcome)] += 1
+        if unreadable and not counts:
+            raise MissingInputError(f"No line of {out / RESULTS_FILE} is a record as this version of nclf writes it.")
+        try:
+            self.document: ScanDocument = scan_document(
+                self.run,
+                counts=counts,
+                unreadable=unreadable,
+                results_sha256=digest.hexdigest(),
+                run_sha256=hashlib.sha256((out / RUN_FILE).read_bytes()).hexdigest(),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise MissingInputError(f"{out / RUN_FILE} is no record of a scan by this version of nclf.") from error
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """Yield what was found, in the order of the records."""
+        left = self._bytes  # a scan that still runs may have appended more
+        for line in self._lines():
+            left -= len(line)
+            if left < 0:
+                return
+            outcome = parse_line(line)
+            if outcome is not None:
+                yield outcome
+
+    def _lines(self) -> Iterator[bytes]:
+        try:
+            with (self.out / RESULTS_FILE).open("rb") as file:
+                yield from file
+        except OSError as error:
+            raise MissingInputError(
+                f"Expected records at {self.out / RESULTS_FILE}, cannot read it: {error.strerror}."
+            ) from error
+
+
+def write_report(out: Path, kind: str, *, file: Path | None = None, report: Callable[[], None] = lambda: None) -> Path:
+    """Write a report on a scan and return its file.
+
+    Args:
+        out: The output folder of the scan.
+        kind: One of `REPORT_FORMATS`.
+        file: Where to write it; None: `report.<kind>` in the output folder. The pictures of a page on more than
+            `INLINE_IMAGES` images go to the folder `<name of the file>_files` beside it.
+        report: Called after each image.
+
+    Raises:
+        MissingInputError: If the folder holds no record of a scan.
+        OutputError: If the report cannot be written, or would lie among the evidence or replace a record.
+    """
+    folder = ScanFolder(out)
+    target = out / f"report.{kind}" if file is None else file
+    _check_target(target, folder)
+    if kind == "pdf":
+        _write_pieces(target, _pdf(folder, report))
+    elif kind == "html":
+        _write_pieces(target, _encoded(_html(folder, target, report)))
+    else:
+        _write_pieces(target, _encoded(report_text(folder, kind, report=report)))
+    return target
+
+
+def report_text(folder: ScanFolder, kind: str, *, report: Callable[[], None] = lambda: None) -> Iterator[str]:
+    """Yield a report without pictures, "csv" or "json", piece by piece.
+
+    Raises:
+        UsageError: If the format has pictures, which a stream of text cannot carry.
+    """
+    renderers = {"csv": render_scan_csv, "json": render_scan_json}
+    if kind not in renderers:
+        raise UsageError(f"Expected a format without pictures to print, csv or json, got {kind}. Name a file instead.")
+    return renderers[kind](folder.document, _told(folder.outcomes(), report))
+
+
+def _html(folder: ScanFolder, target: Path, report: Callable[[], None]) -> Iterator[str]:
+    inline = folder.document.recorded <= INLINE_IMAGES
+    beside = target.with_name(f"{target.stem}_files")
+
+    def store(name: str, content: bytes) -> str:
+        try:
+            beside.mkdir(parents=True, exist_ok=True)
+            (beside / name).write_bytes(content)  # not forced to the disk one by one: they can be made again
+        except OSError as error:
+            raise cannot_write(beside / name, error) from error
+        return f"{quote(os.fsencode(beside.name))}/{name}"
+
+    pictures = PictureMaker(folder.out, folder.document.working_folder, side=HTML_SIDE)
+    entries = (Entry(outcome, pictures.of(outcome)) for outcome in _told(folder.outcomes(), report))
+    yield from render_scan_html(folder.document, entries, store=None if inline else store)
+
+
+def _pdf(folder: ScanFolder, report: Callable[[], None]) -> list[bytes]:
+    from nclforensics.reports.render_scan_pdf import render_scan_pdf, shown_in_blocks  # noqa: PLC0415 - its library loads slowly
+
+    pictures = PictureMaker(folder.out, folder.document.working_folder, side=PDF_SIDE)
+    chosen = shown_in_blocks(folder.outcomes())
+    blocks = (
+        (number, Entry(outcome, pictures.of(outcome)))
+        for number, outcome in enumerate(_told(folder.outcomes(), report), start=1)
+        if number in chosen
+    )
+    return [render_scan_pdf(folder.document, folder.outcomes(), blocks)]
+
+
+def _told(outcomes: Iterable[Outcome], report: Callable[[], None]) -> Iterator[Outcome]:
+    for outcome in outcomes:
+        yield outcome
+        report()
+
+
+def _encoded(pieces: Iterable[str]) -> Iterator[bytes]:
+    return (piece.encode() for piece in pieces)
+
+
+def _check_target(target: Path, folder: ScanFolder) -> None:
+    """Refuse to write among the evidence, or over a record or an output of the scan."""
+    ours = {resolved(folder.out / name) for name in (RESULTS_FILE, RUN_FILE)}
+    if resolved(target) in ours or target.name.endswith(SUFFIXES):
+        raise OutputError(f"The report {target} would replace a file of the scan. Choose another name.")
+    if is_inside(target, folder.out):
+        return
+    for item in folder.document.inputs:
+        place = Path(folder.document.working_folder, item.path)
+        if is_inside(target, place) if place.is_dir() else target.exists() and resolved(target) == resolved(place):
+            raise OutputError(f"The report {target} lies among the evidence in {place}. Choose another place.")
+
+
+def _write_pieces(path: Path, pieces: Iterable[bytes]) -> None:
+    """Write a file piece by piece so that it is seen whole or not at all."""
+    temporary = path.with_name(f".nclf-{secrets.token_hex(8)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("xb") as file:
+                file.writelines(pieces)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise cannot_write(path, error) from error

@@ -1,0 +1,255 @@
+"""Going on with a scan that was stopped: which of its records still hold.
+
+A record is kept if it is exactly a line that this version would write, its input and its outputs still have the digests
+in it, and weights, settings and library versions are those of the run. Everything else is scanned again, skipped images
+too, so the finished folder is the one that an uninterrupted scan leaves.
+
+The records found are moved to `results.previous-N.jsonl`, from where each one that holds is appended to the new
+`results.jsonl` as its turn comes; the moved files are removed when the scan is finished.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from nclforensics.data.images import sha256_of
+from nclforensics.errors import MissingInputError, UsageError, WeightsMismatchError
+from nclforensics.pipelines.outputs import (
+    MASK_SUFFIX,
+    OVERLAY_SUFFIX,
+    RESULTS_FILE,
+    RUN_FILE,
+    SCORE_SUFFIX,
+    SUFFIXES,
+    cannot_write,
+    is_inside,
+    remove_file,
+    remove_temporaries,
+)
+from nclforensics.pipelines.records import record_line
+from nclforensics.results import ScanFinding, outcome_of_record
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+    from pathlib import Path
+
+    from nclforensics.config import ScanConfig
+    from nclforensics.pipelines.scan_plan import PlannedImage, ScanPlan
+    from nclforensics.results import Outcome
+
+PREVIOUS: Final = "results.previous-{}.jsonl"
+
+
+class EarlierRecords:
+    """The records that an output folder holds from before, moved aside and looked up by the path of their image.
+
+    Args:
+        out: The output folder.
+
+    Raises:
+        OutputError: If the records cannot be moved or read.
+
+    Attributes:
+        torn_bytes: Length of last lines that a killed scan left incomplete.
+        unreadable_lines: Number of complete lines that are no records.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self._out = out
+        self._places: dict[str, tuple[int, int]] = {}
+        self.torn_bytes = 0
+        self.unreadable_lines = 0
+        self._files = _move_aside(out)
+        try:
+            for number, file in enumerate(self._files):
+                self._index(number, file)
+        except OSError as error:
+            raise cannot_write(out, error) from error
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def line_of(self, path: Path) -> bytes | None:
+        """Return the last complete line about an image, None if there is none."""
+        place = self._places.get(str(path))
+        if place is None:
+            return None
+        number, offset = place
+        with self._files[number].open("rb") as file:
+            file.seek(offset)
+            return file.readline()
+
+    def remove_stale_outputs(self, planned: Container[str]) -> None:
+        """Remove output files of earlier records that no planned image has a name for, if their bytes are ours.
+
+        Args:
+            planned: Names of the planned images' outputs, without suffix.
+        """
+        for number, offset in self._places.values():
+            with self._files[number].open("rb") as file:
+                file.seek(offset)
+                outcome = parse_line(file.readline())
+            if isinstance(outcome, ScanFinding):
+                for name, digest in outcome.output_files().items():
+                    if not _is_planned(name, planned) and file_has_digest(self._out, name, digest):
+                        remove_file(self._out / name)
+
+    def discard(self) -> None:
+        """Remove the files moved aside: the new records are complete."""
+        for file in self._files:
+            remove_file(file)
+
+    def _index(self, number: int, path: Path) -> None:
+        with path.open("rb") as file:
+            offset = 0
+            for line in file:
+                if not line.endswith(b"\n"):
+                    self.torn_bytes += len(line)
+                elif (outcome := parse_line(line)) is None:
+                    self.unreadable_lines += 1
+                else:
+                    self._places[outcome.path] = (number, offset)
+                offset += len(line)
+
+
+def continued(run: dict[str, Any], *, out: Path) -> tuple[dict[str, Any], EarlierRecords]:
+    """Return the run document of a resumed scan, and the records to go on from.
+
+    Args:
+        run: The document that a new scan would begin with.
+        out: The output folder; empty if the scan was killed before it wrote anything.
+
+    Raises:
+        MissingInputError: If there are records without a readable `run.json`.
+        OutputError: If the records cannot be moved aside.
+        UsageError: If settings, device, versions, case or inputs are not those of the run.
+        WeightsMismatchError: If the weights are not.
+    """
+    earlier = read_run(out) if (out / RUN_FILE).exists() or (out / RESULTS_FILE).exists() else None
+    if earlier is None:
+        return run, EarlierRecords(out)
+    _check_same(earlier, run, out=out)
+    records = EarlierRecords(out)
+    note = {
+        "started": run["started"],
+        "command": run["command"],
+        "operator": run["operator"],
+        "host": run["host"],
+        "git_commit": run["git_commit"],
+        "status_before": earlier.get("status"),
+        "images_before": earlier.get("images"),
+        "records_found": len(records),
+        "torn_bytes": records.torn_bytes,
+        "unreadable_lines": records.unreadable_lines,
+    }
+    first = {key: earlier[key] for key in ("case", "operator", "command", "started", "host", "git_commit")}
+    return {**run, **first, "resumed": [*earlier["resumed"], note]}, records
+
+
+def clear_leftovers(plan: ScanPlan, earlier: EarlierRecords) -> None:
+    """Remove what an earlier scan left that the planned one will not replace.
+
+    Raises:
+        OutputError: If a file cannot be removed.
+    """
+    remove_temporaries(plan.out)
+    earlier.remove_stale_outputs({image.name for image in plan.images})
+
+
+def read_run(out: Path) -> dict[str, Any]:
+    """Return the contents of an output folder's `run.json`.
+
+    Raises:
+        MissingInputError: If there is none, or it is none of ours.
+    """
+    path = out / RUN_FILE
+    try:
+        run = json.loads(path.read_bytes())
+        assert isinstance(run, dict)
+        assert {"case", "operator", "command", "started", "host", "git_commit", "images"} <= run.keys()
+        assert isinstance(run["resumed"], list)
+        assert isinstance(run["model"]["weights_sha256"], str)
+        assert isinstance(run["config"], dict)
+        assert isinstance(run["versions"], dict)
+    except OSError as error:
+        raise MissingInputError(
+            f"Expected the record of a scan at {path}, cannot read it: {error.strerror}."
+        ) from error
+    except (ValueError, AssertionError, KeyError, TypeError, RecursionError) as error:
+        raise MissingInputError(f"{path} is no record of a scan by this version of nclf.") from error
+    return run
+
+
+def parse_line(line: bytes) -> Outcome | None:
+    """Return the outcome that a line of `results.jsonl` holds, None if the line is not exactly one of ours."""
+    try:
+        outcome = outcome_of_record(json.loads(line))
+        same = record_line(outcome).encode() + b"\n" == line
+    except (ValueError, RecursionError):
+        return None
+    return outcome if same else None
+
+
+def still_holds(line: bytes, image: PlannedImage, config: ScanConfig, *, out: Path) -> ScanFinding | None:
+    """Return the finding of an earlier record if input and outputs are unchanged, else None."""
+    finding = parse_line(line)
+    if not isinstance(finding, ScanFinding):
+        return None
+    wanted = {MASK_SUFFIX: True, OVERLAY_SUFFIX: config.overlay, SCORE_SUFFIX: config.score_map}
+    names = [image.name + suffix for suffix, is_wanted in wanted.items() if is_wanted]
+    files = finding.output_files()
+    if finding.path != str(image.path) or list(files) != names or finding.sha256 != _digest_on_disk(image.path):
+        return None
+    return finding if all(file_has_digest(out, name, digest) for name, digest in files.items()) else None
+
+
+def file_has_digest(out: Path, name: str, digest: str) -> bool:
+    """Return whether an output file is there, inside the output folder, with that SHA-256."""
+    path = out / name
+    return name.endswith(SUFFIXES) and is_inside(path, out) and _digest_on_disk(path) == digest
+
+
+def _digest_on_disk(path: Path) -> str | None:
+    try:
+        return sha256_of(path) if path.is_file() else None
+    except OSError:
+        return None
+
+
+def _is_planned(name: str, planned: Container[str]) -> bool:
+    return any(name.removesuffix(suffix) in planned for suffix in SUFFIXES if name.endswith(suffix))
+
+
+def _move_aside(out: Path) -> list[Path]:
+    """Move the records aside and return all files of earlier records, oldest first."""
+    number = 1
+    while (out / PREVIOUS.format(number)).exists():
+        number += 1
+    try:
+        if (out / RESULTS_FILE).exists():
+            (out / RESULTS_FILE).rename(out / PREVIOUS.format(number))
+            number += 1
+    except OSError as error:
+        raise cannot_write(out / RESULTS_FILE, error) from error
+    return [out / PREVIOUS.format(index) for index in range(1, number)]
+
+
+def _check_same(earlier: dict[str, Any], run: dict[str, Any], *, out: Path) -> None:
+    found, expected = run["model"]["weights_sha256"], earlier["model"]["weights_sha256"]
+    if found != expected:
+        raise WeightsMismatchError(
+            f"The scan in {out} was begun with weights of sha256 {expected[:12]}..., now they are {found[:12]}.... "
+            "Go on with the same model, or scan into another folder."
+        )
+    old = {**earlier["config"], **earlier["versions"], "device": earlier.get("device")}
+    new = {**run["config"], **run["versions"], "device": run["device"]}
+    changed = [key for key in new if new[key] != old.get(key)]
+    if changed:
+        was, now = (", ".join(f"{key} {settings.get(key)}" for key in changed) for settings in (old, new))
+        raise UsageError(
+            f"The scan in {out} was begun with {was}; now it is {now}. "
+            "Its records would not be comparable: go on with the same, or scan into another folder."
+        )
+    if run["case"] is not None and run["case"] != earlier["case"]:
+        raise UsageError(f"The scan in {out} belongs to the case {earlier['case']!r}, not to {run['case']!r}.")

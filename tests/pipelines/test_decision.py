@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from nclforensics.pipelines.decision import HEAVY_COMPRESSION, SMALLEST_SIDE, decide, score_meaning
+from nclforensics.results import Calibration, QualityFacts
+from tests.factories import make_mask
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+GOOD = QualityFacts(
+    jpeg_quality=None,
+    jpeg_standard_tables=None,
+    jpeg_subsampling=None,
+    jpeg_progressive=None,
+    earlier_jpeg_gain=0.0,
+    earlier_jpeg_quality=None,
+    resampling_peak=0.0,
+    resampling_frequency=None,
+    softness=2.0,
+    upscaled=False,
+    textureless_share=0.0,
+    near_uniform=False,
+    flat_share=0.0,
+    ruled_share=0.0,
+    screenshot_like=False,
+)
+POOR: dict[str, dict[str, Any]] = {
+    "heavily compressed": {"jpeg_quality": HEAVY_COMPRESSION},
+    "enlargement": {"upscaled": True},
+    "97 % of it is without texture": {"near_uniform": True, "textureless_share": 0.97},
+}
+CALIBRATION = Calibration(
+    false_positive_rates=(0.01, 0.05, 0.2),
+    thresholds=(0.99, 0.9, 0.5),
+    min_region=0.005,
+    authentic=274,
+    source="photos",
+)
+poor = pytest.mark.parametrize(("words", "changes"), list(POOR.items()), ids=list(POOR))
+
+
+def _prediction(*, found: bool) -> NDArray[np.bool_]:
+    return make_mask(128, 96, box=(8, 8, 20, 24) if found else None)
+
+
+@pytest.mark.parametrize("quality", [None, GOOD])
+@pytest.mark.parametrize("found", [True, False])
+def test_good_quality_leaves_the_finding_alone(quality: QualityFacts | None, *, found: bool) -> None:
+    """What the prediction says, without a reason; also where nothing is known about the quality."""
+    expected = "localized evidence" if found else "no localized evidence"
+    assert decide(_prediction(found=found), quality) == (expected, None)
+
+
+@poor
+def test_poor_quality_makes_an_absence_inconclusive(words: str, changes: dict[str, Any]) -> None:
+    """What could not have been seen was not excluded."""
+    decision, reason = decide(_prediction(found=False), dataclasses.replace(GOOD, **changes))
+    assert decision == "inconclusive"
+    assert words in str(reason)
+
+
+@poor
+def test_poor_quality_stays_with_the_evidence_as_a_caveat(words: str, changes: dict[str, Any]) -> None:
+    """A region that was found is never hidden; the reader is told what weakens it."""
+    decision, reason = decide(_prediction(found=True), dataclasses.replace(GOOD, **changes))
+    assert decision == "localized evidence"
+    assert words in str(reason)
+
+
+@pytest.mark.parametrize(
+    ("found", "beginning"), [(True, "Regions were found, but"), (False, "No region was found, but")]
+)
+def test_tiny_images_are_inconclusive_whatever_was_found(beginning: str, *, found: bool) -> None:
+    """Nothing was ever calibrated on them, so a region there has no known error rate."""
+    prediction = make_mask(SMALLEST_SIDE - 1, 200, box=(8, 8, 20, 24) if found else None)
+    decision, reason = decide(prediction, GOOD)
+    assert decision == "inconclusive"
+    assert str(reason).startswith(f"{beginning}: The image is 200 x {SMALLEST_SIDE - 1} pixels")
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_screenshots_are_inconclusive_whatever_was_found(*, found: bool) -> None:
+    """The model flags nearly half of the authentic ones: its calibrated error rate does not hold."""
+    decision, reason = decide(_prediction(found=found), dataclasses.replace(GOOD, screenshot_like=True))
+    assert decision == "inconclusive"
+    assert "screenshot" in str(reason)
+
+
+def test_every_weakness_is_named() -> None:
+    """Several reasons stand side by side."""
+    quality = dataclasses.replace(GOOD, upscaled=True, near_uniform=True)
+    _, reason = decide(_prediction(found=False), quality)
+    assert "enlargement" in str(reason)
+    assert "without texture" in str(reason)
+
+
+def test_earlier_saving_counts_like_the_last_one() -> None:
+    """Saving a poor JPEG again at a high quality, or as PNG, brings nothing back."""
+    quality = dataclasses.replace(GOOD, jpeg_quality=98, earlier_jpeg_quality=50)
+    decision, reason = decide(_prediction(found=False), quality)
+    assert decision == "inconclusive"
+    assert "was heavily compressed (JPEG quality about 50)" in str(reason)
+
+
+def test_compression_above_the_limit_is_no_reason() -> None:
+    """One step better than the limit is conclusive."""
+    quality = dataclasses.replace(GOOD, jpeg_quality=HEAVY_COMPRESSION + 1, earlier_jpeg_quality=HEAVY_COMPRESSION + 1)
+    assert decide(_prediction(found=False), quality) == ("no localized evidence", None)
+
+
+@pytest.mark.parametrize(
+    ("score", "rates", "text"),
+    [
+        (1.0, (0, 0.01), "At most 1 % of 274 authentic photos scored this high or higher."),
+        (0.99, (0.01, 0.05), "More than 1 % and at most 5 % of 274 authentic photos scored this high or higher."),
+        (0.95, (0.01, 0.05), "More than 1 % and at most 5 % of 274 authentic photos scored this high or higher."),
+        (0.9, (0.05, 0.2), "More than 5 % and at most 20 % of 274 authentic photos scored this high or higher."),
+        (0.5, (0.2, 1), "More than 20 % of 274 authentic photos scored this high or higher."),
+        (0.0, (0.2, 1), "More than 20 % of 274 authentic photos scored this high or higher."),
+    ],
+)
+def test_score_lies_between_two_rows_of_the_table(score: float, rates: tuple[float, float], text: str) -> None:
+    """A threshold is itself the score of a photo, the first one above the rate, so a score equal to it has more."""
+    meaning = score_meaning(score, CALIBRATION, min_region=0.005)
+    assert (meaning.lowest_rate, meaning.highest_rate) == rates
+    assert (meaning.authentic, meaning.text) == (274, text)
+
+
+def test_another_region_size_has_no_calibrated_meaning() -> None:
+    """Smaller regions score higher: the table says nothing about them."""
+    meaning = score_meaning(1.0, CALIBRATION, min_region=0.001)
+    assert (meaning.lowest_rate, meaning.highest_rate, meaning.authentic) == (0, 1, 0)
+    assert "regions above 0.5 %" in meaning.text
+
+
+def test_model_without_calibration_has_no_meaning() -> None:
+    """It is said, not guessed."""
+    uncalibrated = dataclasses.replace(CALIBRATION, false_positive_rates=(), thresholds=(), authentic=0)
+    assert "never calibrated" in score_meaning(1.0, uncalibrated, min_region=0.005).text

@@ -1,0 +1,206 @@
+"""Reports made from the folder of a scan."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import pytest
+
+from nclforensics.errors import MissingInputError, OutputError
+from nclforensics.pipelines import report as module
+from nclforensics.pipelines.report import ScanFolder, write_report
+from nclforensics.pipelines.report_pictures import PictureMaker
+from tests.scan_runs import HEIGHT, WIDTH, make_quiet_finding, make_skipped, write_run, write_scanned
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from nclforensics.results import ScanFinding
+
+
+@pytest.fixture
+def finding(tmp_path: Path) -> ScanFinding:
+    """Return a finding whose photo and outputs lie in tmp_path/photos and tmp_path/out."""
+    return write_scanned(tmp_path / "photos", tmp_path / "out", "a.png")
+
+
+@pytest.fixture
+def run(tmp_path: Path, finding: ScanFinding) -> Path:
+    """Return the folder of a scan with that finding and a skipped image."""
+    inputs = [{"path": str(tmp_path / "photos"), "images": 2}]
+    return write_run(tmp_path / "out", [finding, make_skipped()], inputs=inputs)
+
+
+def _records(page: Path) -> list[dict[str, Any]]:
+    (block,) = re.findall(r'id="records">(.*?)</script>', page.read_text(), re.DOTALL)
+    records = json.loads(block)
+    assert isinstance(records, list)
+    return records
+
+
+def _names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def _pixels(content: bytes | None) -> np.ndarray:
+    assert content is not None
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert pixels is not None
+    return pixels
+
+
+@pytest.mark.parametrize("kind", ["html", "csv", "json", "pdf"])
+def test_a_report_can_be_made_again(run: Path, kind: str) -> None:
+    """The same folder gives the same bytes, and nothing but the report is written."""
+    before = _names(run)
+    target = write_report(run, kind)
+    first = target.read_bytes()
+    assert write_report(run, kind).read_bytes() == first
+    assert _names(run) - before == {f"report.{kind}"}
+
+
+def test_a_page_holds_its_pictures(run: Path) -> None:
+    """Photo, outline over it, mask and score map; a skipped image has none."""
+    scanned, skipped = _records(write_report(run, "html"))
+    assert set(scanned["pictures"]) == {"photo", "overlay", "mask", "score_map"}
+    assert scanned["missing"] == []
+    assert skipped["pictures"] == {}
+
+
+def test_pictures_of_many_images_lie_beside_the_page(
+    run: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Past the stated number the page stays small, and names files relative to itself."""
+    monkeypatch.setattr(module, "INLINE_IMAGES", 1)
+    page = write_report(run, "html", file=tmp_path / "case 7.html")
+    pictures = _records(page)[0]["pictures"]
+    assert pictures["photo"] == "case%207_files/000001.photo.jpg"
+    assert (tmp_path / "case 7_files" / "000001.photo.jpg").is_file()
+
+
+def test_a_photo_that_moved_is_left_out_and_said_to_be(run: Path, tmp_path: Path) -> None:
+    """The report does not fail for it; mask and score map are shown without it."""
+    (tmp_path / "photos" / "a.png").rename(tmp_path / "elsewhere.png")
+    record = _records(write_report(run, "html"))[0]
+    assert set(record["pictures"]) == {"mask", "score_map"}
+    assert record["missing"] == ["The photo is not shown: it is no longer where it was scanned."]
+
+
+def test_a_photo_that_changed_is_never_decoded(
+    finding: ScanFinding, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is at its place now is not what was scanned, and may be hostile."""
+    with open(finding.path, "ab") as file:  # noqa: PTH123 - a path as text
+        file.write(b"x")
+    monkeypatch.setattr("nclforensics.pipelines.report_pictures.read_image", pytest.fail)
+    pictures = PictureMaker(run, "", side=100).of(finding)
+    assert pictures.photo is None
+    assert pictures.notes == ("The photo is not shown: the file was changed since the scan.",)
+
+
+@pytest.mark.parametrize(("name", "field"), [("a.png.mask.png", "mask"), ("a.png.score.png", "score_map")])
+def test_an_output_that_changed_is_not_shown(finding: ScanFinding, run: Path, name: str, field: str) -> None:
+    """A mask exchanged after the scan must not appear as the scan's."""
+    (run / name).write_bytes((run / name).read_bytes() + b"x")
+    pictures = PictureMaker(run, "", side=100).of(finding)
+    assert getattr(pictures, field) is None
+    assert pictures.notes == (f"{name} is not shown: the file is not the one that the scan wrote.",)
+
+
+def test_a_record_cannot_make_the_report_show_other_files(run: Path, tmp_path: Path) -> None:
+    """Names of outputs that leave the folder are not followed, whatever digest stands beside them."""
+    outside = write_scanned(tmp_path / "photos", tmp_path / "private", "b.png", mask="../private/b.png.mask.png")
+    pictures = PictureMaker(run, "", side=100).of(outside)
+    assert pictures.mask is None
+
+
+def test_pictures_are_reduced_and_upright(finding: ScanFinding, run: Path) -> None:
+    """The longest side is bounded, and an orientation tag is honoured in what is shown."""
+    turned = write_scanned(run.parent / "photos", run, "a.png", orientation=6)
+    pictures = PictureMaker(run, "", side=60).of(turned)
+    assert _pixels(pictures.photo).shape == (60, round(60 * HEIGHT / WIDTH), 3)
+    mask = _pixels(pictures.mask)
+    plain = _pixels(PictureMaker(run, "", side=60).of(finding).mask)
+    np.testing.assert_array_equal(mask, np.rot90(plain, -1))
+
+
+def test_relative_paths_start_where_the_scan_was_run(tmp_path: Path, finding: ScanFinding) -> None:
+    """A report made from another folder finds the photos."""
+    relative = write_scanned(tmp_path / "photos", tmp_path / "out", "a.png", path="photos/a.png")
+    assert relative.sha256 == finding.sha256
+    assert PictureMaker(tmp_path / "out", str(tmp_path), side=60).of(relative).photo is not None
+
+
+def test_the_scale_of_a_score_map_is_fixed(finding: ScanFinding, run: Path) -> None:
+    """Score 0 is black and 1 light yellow, however little an image spans."""
+    colors = _pixels(PictureMaker(run, "", side=500).of(finding).score_map)
+    assert colors[5, 5].max() < 12
+    assert (colors[40, 20] > 140).all()  # INFERNO ends in (252, 255, 164)
+
+
+def test_a_torn_last_record_is_told(run: Path, finding: ScanFinding) -> None:
+    """The folder of a killed scan gives a report that says what is missing."""
+    with (run / "results.jsonl").open("a") as file:
+        file.write('{"schema_version": 2, "status": "sca')
+    document = ScanFolder(run).document
+    assert any("no readable record" in problem for problem in document.problems)
+    assert document.counts["localized evidence"] == 1
+    assert next(ScanFolder(run).outcomes()) == finding
+
+
+def test_records_appended_meanwhile_are_not_mixed_in(run: Path) -> None:
+    """A report shows the records that it counted and hashed, also while the scan goes on."""
+    folder = ScanFolder(run)
+    write_run(run.parent / "more", [make_quiet_finding()])
+    with (run / "results.jsonl").open("ab") as file:
+        file.write((run.parent / "more" / "results.jsonl").read_bytes())
+    assert len(list(folder.outcomes())) == folder.document.recorded == 2
+
+
+def test_a_report_is_never_written_among_the_evidence(run: Path, tmp_path: Path) -> None:
+    """Nor over a record or a mask."""
+    for target in (
+        tmp_path / "photos" / "report.html",
+        run / "results.jsonl",
+        run / "run.json",
+        run / "a.png.mask.png",
+    ):
+        with pytest.raises(OutputError):
+            write_report(run, "json", file=target)
+    assert _names(tmp_path / "photos") == {"a.png"}
+
+
+def test_a_photo_is_never_replaced_by_a_report(tmp_path: Path, finding: ScanFinding) -> None:
+    """An input named as a file is protected like a folder."""
+    run = write_run(tmp_path / "out", [finding], inputs=[{"path": finding.path, "images": 1}])
+    with pytest.raises(OutputError, match="among the evidence"):
+        write_report(run, "json", file=tmp_path / "photos" / "a.png")
+
+
+def test_a_folder_without_records_is_named(tmp_path: Path) -> None:
+    """The error says what was expected and where."""
+    with pytest.raises(MissingInputError, match=r"run\.json"):
+        write_report(tmp_path, "html")
+
+
+def test_records_of_another_version_are_no_empty_report(run: Path) -> None:
+    """Nothing readable is an error: a page without images would read as a scan without findings."""
+    (run / "results.jsonl").write_text('{"schema_version": 1}\n')
+    with pytest.raises(MissingInputError, match="No line of"):
+        ScanFolder(run)
+
+
+def test_a_report_cut_short_leaves_nothing(run: Path) -> None:
+    """Neither half a page nor a temporary file."""
+
+    def break_off(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = _names(run)
+    with pytest.raises(KeyboardInterrupt):
+        write_report(run, "csv", report=break_off)
+    assert _names(run) == before

@@ -1,0 +1,108 @@
+"""The self-test tells equality, tolerance and failure apart."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import pytest
+
+from nclforensics.errors import VerificationError
+from nclforensics.networks.weights import bundled_models, load_model
+from nclforensics.pipelines.inference import Localizer
+from nclforensics.pipelines.selftest import DOCUMENT, MASK, PHOTO, make_selftest, run_selftest
+from tests.factories import make_image
+from tests.tiny_model import write_model
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return the folder of a tiny model with a self-test."""
+    jpeg = cv2.imencode(".jpg", make_image(80, 96))[1]
+    (tmp_path / "photo.jpg").write_bytes(jpeg.tobytes())
+    folder = write_model(tmp_path / "model")
+    make_selftest(folder, tmp_path / "photo.jpg", source="made in this test")
+    return folder
+
+
+def _disturb(monkeypatch: pytest.MonkeyPatch, amount: float) -> None:
+    localize = Localizer.localize
+
+    def other_processor(self: Localizer, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return (localize(self, image) + np.float32(amount)).clip(0, 1)
+
+    monkeypatch.setattr(Localizer, "localize", other_processor)
+
+
+def test_the_same_machine_is_identical(folder: Path) -> None:
+    """Byte for byte."""
+    outcome = run_selftest(folder)
+    assert (outcome.identical, outcome.passed) == (True, True)
+    assert outcome.score_difference <= 1e-5
+    assert outcome.mask_sha256 == outcome.expected_sha256
+
+
+def test_rounding_of_another_processor_passes_but_is_not_called_identical(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Last bits may differ; the outcome tells by how much."""
+    _disturb(monkeypatch, 1e-4)
+    outcome = run_selftest(folder)
+    assert (outcome.identical, outcome.passed) == (False, True)
+    assert outcome.score_difference == pytest.approx(1e-4, abs=3e-5)
+
+
+def test_other_scores_fail(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A difference that no rounding explains."""
+    _disturb(monkeypatch, 0.002)
+    assert not run_selftest(folder).passed
+
+
+@pytest.mark.parametrize("name", [PHOTO, MASK, DOCUMENT])
+def test_a_missing_file_fails(folder: Path, name: str) -> None:
+    """An incomplete installation proves nothing."""
+    (folder / name).unlink()
+    with pytest.raises(VerificationError):
+        run_selftest(folder)
+
+
+@pytest.mark.parametrize("name", [PHOTO, MASK])
+def test_a_changed_file_fails(folder: Path, name: str) -> None:
+    """Expected values of another photo would be no test."""
+    with (folder / name).open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(VerificationError, match="another"):
+        run_selftest(folder)
+
+
+def test_a_self_test_of_other_weights_fails(folder: Path) -> None:
+    """A model that was replaced in part is found."""
+    write_model(folder, seed=1)
+    with pytest.raises(VerificationError, match="another weights"):
+        run_selftest(folder)
+
+
+@pytest.mark.parametrize("model", bundled_models())
+def test_every_bundled_model_passes_its_self_test(model: str) -> None:
+    """On this machine too, within the tolerance; its files belong to its weights."""
+    assert run_selftest(model).passed
+
+
+@pytest.mark.parametrize("model", bundled_models())
+def test_the_bundled_self_test_shows_something(model: str) -> None:
+    """Its mask is not empty and its photo's source and licence are named."""
+    from nclforensics.data.images import read_samples  # noqa: PLC0415
+    from nclforensics.networks.weights import find_model  # noqa: PLC0415
+
+    folder = find_model(model)
+    document = json.loads((folder / DOCUMENT).read_text(encoding="utf-8"))
+    assert 0.01 < (read_samples(folder / MASK) > 0).mean() < 0.5
+    assert "CC0" in document["source"]
+    assert document["weights_sha256"] == load_model(model).sha256

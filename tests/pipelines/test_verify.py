@@ -1,0 +1,190 @@
+"""A scan's folder is verified: whatever was changed is found, and nothing is found where nothing was."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from nclforensics.errors import MissingInputError
+from nclforensics.networks import weights
+from nclforensics.networks.weights import LoadedModel, load_model
+from nclforensics.pipelines.outputs import encode_png
+from nclforensics.pipelines.verify import Check, Verification, verify_run
+from tests.factories import make_image
+from tests.scan_folders import contents, scan_folder, write_photos
+from tests.tiny_model import write_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LoadedModel:
+    """Make a tiny model the default one and return it."""
+    write_model(tmp_path / "models" / weights.DEFAULT_MODEL)
+    monkeypatch.setattr(weights, "bundled_models_folder", lambda: tmp_path / "models")
+    return load_model()
+
+
+@pytest.fixture
+def out(model: LoadedModel, tmp_path: Path) -> Path:
+    """Return the folder of a finished scan of four photos and a file that is none."""
+    photos = write_photos(tmp_path / "photos", count=4)
+    (photos / "none.jpg").write_bytes(b"not a photo")
+    scan_folder(model, photos, tmp_path / "out")
+    return tmp_path / "out"
+
+
+def _differing(verification: Verification) -> dict[str, int]:
+    return {check.name: check.differing for check in verification.checks if check.differing}
+
+
+def _check(verification: Verification, name: str) -> Check:
+    (check,) = (check for check in verification.checks if check.name == name)
+    return check
+
+
+def test_an_untouched_scan_is_as_recorded(out: Path) -> None:
+    """Everything was compared, nothing differs, and nothing was written."""
+    before = contents(out)
+    verification = verify_run(out, sample=2)
+    assert {check.name: check.checked for check in verification.checks} == {
+        "run.json": 2,
+        "records": 6,
+        "inputs": 5,
+        "outputs": 4,
+        "scanned again": 2,
+    }
+    assert (_differing(verification), verification.notes) == ({}, ())
+    assert contents(out) == before
+
+
+def _change_input(out: Path) -> None:
+    (out.parent / "photos" / "1.png").write_bytes(encode_png(make_image(72, 80, seed=99)))
+
+
+def _remove_input(out: Path) -> None:
+    (out.parent / "photos" / "none.jpg").unlink()
+
+
+def _change_mask(out: Path) -> None:
+    with (out / "1.png.mask.png").open("ab") as file:
+        file.write(b"\0")
+
+
+def _add_mask(out: Path) -> None:
+    (out / "9.png.mask.png").write_bytes(b"planted")
+
+
+def _drop_record(out: Path) -> None:
+    lines = (out / "results.jsonl").read_bytes().splitlines(keepends=True)
+    (out / "results.jsonl").write_bytes(b"".join(lines[:4]))
+
+
+def _repeat_record(out: Path) -> None:
+    lines = (out / "results.jsonl").read_bytes().splitlines(keepends=True)
+    (out / "results.jsonl").write_bytes(b"".join([*lines, lines[4]]))
+
+
+def _tear_record(out: Path) -> None:
+    content = (out / "results.jsonl").read_bytes()
+    (out / "results.jsonl").write_bytes(content[:-1])
+
+
+def _change_settings(out: Path) -> None:
+    run = json.loads((out / "run.json").read_text())
+    run["config"]["min_region"] = 0.25
+    (out / "run.json").write_text(json.dumps(run))
+
+
+def _leave_running(out: Path) -> None:
+    run = json.loads((out / "run.json").read_text())
+    (out / "run.json").write_text(json.dumps({**run, "status": "running"}))
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (_change_input, {"inputs": 1}),
+        (_remove_input, {"inputs": 1}),
+        (_change_mask, {"outputs": 1}),
+        (_add_mask, {"outputs": 1}),
+        (_drop_record, {"records": 1}),
+        (_repeat_record, {"records": 1}),
+        (_tear_record, {"records": 2}),
+        (_change_settings, {"run.json": 1}),
+        (_leave_running, {"run.json": 1}),
+    ],
+    ids=lambda case: case.__name__[1:] if callable(case) else None,
+)
+def test_a_change_is_found(out: Path, change: Callable[[Path], None], found: dict[str, int]) -> None:
+    """In the check that it belongs to, and in no other, with words that name it."""
+    change(out)
+    verification = verify_run(out, sample=0)
+    assert _differing(verification) == found
+    assert all(_check(verification, name).examples for name in found)
+
+
+def test_a_forged_record_does_not_survive_the_sample(out: Path) -> None:
+    """Mask and record changed together, digests and all: scanning again shows it, and names the fields."""
+    record = json.loads((out / "results.jsonl").read_text().splitlines()[0])
+    lines = (out / "results.jsonl").read_text().splitlines(keepends=True)
+    lines[0] = json.dumps({**record, "image_score": 0.125}) + "\n"
+    (out / "results.jsonl").write_text("".join(lines))
+    verification = verify_run(out, sample=4)
+    assert _differing(verification) == {"scanned again": 1}
+    assert "0.png came out different in image_score" in _check(verification, "scanned again").examples[0]
+
+
+def test_the_sample_is_drawn_with_the_seed(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Equal seeds scan the same images again; over the seeds every image has its turn, a skipped one never."""
+
+    def drawn(seed: int) -> tuple[str, ...]:
+        seen: list[str] = []
+        monkeypatch.setattr(
+            "nclforensics.pipelines.verify._difference_again", lambda finding, *_: seen.append(finding.path)
+        )
+        verify_run(out, sample=2, seed=seed)
+        return tuple(sorted(path.rpartition("/")[2] for path in seen))
+
+    samples = [drawn(seed) for seed in range(12)]
+    assert samples == [drawn(seed) for seed in range(12)]
+    assert {name for sample in samples for name in sample} == {"0.png", "1.png", "2.png", "3.png"}
+    assert all(len(set(sample)) == 2 for sample in samples)
+
+
+def test_other_weights_are_not_compared(out: Path, tmp_path: Path) -> None:
+    """Another model computes other masks; that is said instead."""
+    other = write_model(tmp_path / "other", seed=1)
+    verification = verify_run(out, sample=1, weights=str(other))
+    assert "not possible" in _check(verification, "scanned again").examples[0]
+
+
+def test_a_relative_input_is_found_from_anywhere(
+    model: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Relative paths are relative to the folder that the scan ran in."""
+    photos = write_photos(tmp_path / "photos", count=2)
+    monkeypatch.chdir(tmp_path)
+    scan_folder(model, photos.relative_to(tmp_path), tmp_path / "out")
+    monkeypatch.chdir("/")
+    assert _differing(verify_run(tmp_path / "out", sample=1)) == {}
+
+
+def test_changed_versions_are_told(out: Path) -> None:
+    """They may explain a difference, and are none themselves."""
+    run = json.loads((out / "run.json").read_text())
+    run["versions"]["torch"] = "1.0"
+    (out / "run.json").write_text(json.dumps(run))
+    verification = verify_run(out, sample=0)
+    assert _differing(verification) == {}
+    assert "torch 1.0" in verification.notes[0]
+
+
+def test_a_folder_without_a_scan_is_a_missing_input(tmp_path: Path) -> None:
+    """Nothing was verified, and nobody is told otherwise."""
+    with pytest.raises(MissingInputError, match=r"run\.json"):
+        verify_run(tmp_path, sample=0)
