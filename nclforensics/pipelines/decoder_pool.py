@@ -68,7 +68,7 @@ class DecoderPool:
         with self._lock:
             self._closed = True
             for process in self._processes:
-                process.kill()
+                pass
         if self._threads is not None:
             self._threads.shutdown(cancel_futures=True)
         for process in self._processes:
