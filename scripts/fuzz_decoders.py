@@ -38,7 +38,7 @@ def fuzz(data: bytes) -> None:
     """Read bytes as an image and as a log."""
     read_log(data)
     try:
-        pixels = checked_image(NAME, data, max_pixels=MOST_PIXELS).decode().pixels
+        pixels = checked_image(NAME, data, max_pixels=MOST_PIXELS).examine().pixels
     except UnreadableImageError:
         return
     assert pixels.dtype == np.uint8

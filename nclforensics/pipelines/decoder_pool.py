@@ -68,7 +68,7 @@ class DecoderPool:
         with self._lock:
             self._closed = True
             for process in self._processes:
-                pass
+                process.kill()
         if self._threads is not None:
             self._threads.shutdown(cancel_futures=True)
         for process in self._processes:

@@ -10,6 +10,7 @@ import tifffile
 
 from nclforensics.data.codecs import read_header
 from nclforensics.errors import UnreadableImageError
+from tests.data.hostile import lying_files
 from tests.factories import make_image
 
 
@@ -115,3 +116,17 @@ def test_damaged_header_never_raises_anything_else(suffix: str) -> None:
         except UnreadableImageError:
             continue
         assert isinstance(header.width, int)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("huge.jpg", "65535 x 65535 pixels, too many for"),
+        ("lying.png", "30000 x 30000 pixels, too many for"),
+        ("huge.gif", "do not hold 65535 x 65535 pixels"),
+    ],
+)
+def test_size_that_the_data_cannot_unpack_to_is_refused(name: str, reason: str) -> None:
+    """A header that lies is found out without decoding, whatever the limit of pixels is."""
+    with pytest.raises(UnreadableImageError, match=reason):
+        read_header(lying_files()[name])
