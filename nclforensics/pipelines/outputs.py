@@ -144,6 +144,20 @@ def write_atomic(path: Path, content: bytes) -> str:
         content: All of its bytes.
 
     Raises:
+        OutputError: As for `write_pieces`.
+    """
+    write_pieces(path, (content,))
+    return digest_of(content)
+
+
+def write_pieces(path: Path, pieces: Iterable[bytes]) -> None:
+    """Write a file piece by piece so that it is seen whole or not at all.
+
+    Args:
+        path: Replaced if it exists; missing folders are made.
+        pieces: Its bytes, one piece after the other.
+
+    Raises:
         OutputError: If there is no space, no permission, or a folder has that name; nothing is left behind.
     """
     temporary = path.with_name(f".nclf-{secrets.token_hex(8)}.tmp")
@@ -151,7 +165,7 @@ def write_atomic(path: Path, content: bytes) -> str:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("xb") as file:
-                file.write(content)
+                file.writelines(pieces)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
@@ -159,7 +173,6 @@ def write_atomic(path: Path, content: bytes) -> str:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise cannot_write(path, error) from error
-    return digest_of(content)
 
 
 def digest_of(content: bytes) -> str:

@@ -8,14 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from nclforensics.errors import MissingInputError, OutputError, UsageError
-from nclforensics.pipelines.outputs import RESULTS_FILE, RUN_FILE, SUFFIXES, cannot_write, is_inside, resolved
+from nclforensics.pipelines.outputs import (
+    RESULTS_FILE,
+    RUN_FILE,
+    SUFFIXES,
+    cannot_write,
+    is_inside,
+    resolved,
+    write_pieces,
+)
 from nclforensics.pipelines.report_pictures import HTML_SIDE, PDF_SIDE, PictureMaker
 from nclforensics.pipelines.resume import parse_line, read_run
 from nclforensics.reports.render_scan_csv import render_scan_csv
@@ -116,11 +123,11 @@ def write_report(out: Path, kind: str, *, file: Path | None = None, report: Call
     target = out / f"report.{kind}" if file is None else file
     _check_target(target, folder)
     if kind == "pdf":
-        _write_pieces(target, _pdf(folder, report))
+        write_pieces(target, _pdf(folder, report))
     elif kind == "html":
-        _write_pieces(target, _encoded(_html(folder, target, report)))
+        write_pieces(target, _encoded(_html(folder, target, report)))
     else:
-        _write_pieces(target, _encoded(report_text(folder, kind, report=report)))
+        write_pieces(target, _encoded(report_text(folder, kind, report=report)))
     return target
 
 
@@ -187,20 +194,3 @@ def _check_target(target: Path, folder: ScanFolder) -> None:
         place = Path(folder.document.working_folder, item.path)
         if is_inside(target, place) if place.is_dir() else target.exists() and resolved(target) == resolved(place):
             raise OutputError(f"The report {target} lies among the evidence in {place}. Choose another place.")
-
-
-def _write_pieces(path: Path, pieces: Iterable[bytes]) -> None:
-    """Write a file piece by piece so that it is seen whole or not at all."""
-    temporary = path.with_name(f".nclf-{secrets.token_hex(8)}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("xb") as file:
-                file.writelines(pieces)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise cannot_write(path, error) from error
