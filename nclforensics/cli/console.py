@@ -73,8 +73,3 @@ def discard_stdout() -> None:
     """Point stdout at nothing, so that the interpreter's last flush cannot fail."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, sys.stdout.fileno())
-
-
-def printable(text: str) -> str:
-    """Return text of unknown origin, such as a file name, with control and undecodable characters escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)

@@ -10,9 +10,10 @@ from typing import Annotated, Any, Final, Literal
 
 import typer
 
-from nclforensics.cli.console import print_note, print_result, print_table, printable
+from nclforensics.cli.console import print_note, print_result, print_table
 from nclforensics.cli.options import AllowMissingOption, DataRootOption, QuietOption  # noqa: TC001 - read at run time
 from nclforensics.errors import DatasetError, OutputError
+from nclforensics.reports.printable import printable
 
 CHECK_EXAMPLES: Final = (
     "Examples: nclf data check casia --data-root /data --sheet casia.png | "

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Self, TypeAlias
 
 import typer
 
-from nclforensics.cli.console import print_note, print_result, printable
+from nclforensics.cli.console import print_note, print_result
 from nclforensics.cli.options import (
     AllowMissingOption,
     DataRootOption,
@@ -25,6 +25,7 @@ from nclforensics.cli.options import (
 )
 from nclforensics.config import EvalConfig
 from nclforensics.errors import EXIT_SOME_SKIPPED, OutputError, UsageError
+from nclforensics.reports.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

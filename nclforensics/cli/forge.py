@@ -7,10 +7,11 @@ from typing import Annotated, Final
 
 import typer
 
-from nclforensics.cli.console import print_note, print_result, printable, progress
+from nclforensics.cli.console import print_note, print_result, progress
 from nclforensics.cli.options import QuietOption  # noqa: TC001 - typer reads annotations at run time
 from nclforensics.config import RunConfig, load_config
 from nclforensics.errors import NclfError
+from nclforensics.reports.printable import printable
 
 EXAMPLES: Final = "Example: nclf forge --photos photos/ --out forged -n 1000 (then: nclf eval forged)"
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from nclforensics.cli.console import print_note, print_result, printable, progress
+from nclforensics.cli.console import print_note, print_result, progress
 from nclforensics.cli.options import QuietOption  # noqa: TC001 - read at run time
+from nclforensics.reports.printable import printable
 
 if TYPE_CHECKING:
     from nclforensics.ops.class_lse.inventory import GpuFacts, Inventory

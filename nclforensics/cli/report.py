@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import typer
 
-from nclforensics.cli.console import print_note, print_result, printable, progress_bar
+from nclforensics.cli.console import print_note, print_result, progress_bar
 from nclforensics.cli.options import QuietOption  # noqa: TC001 - read at run time
 from nclforensics.errors import UsageError
+from nclforensics.reports.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

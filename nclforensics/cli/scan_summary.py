@@ -7,7 +7,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from nclforensics.cli.console import print_note, print_table, printable
+from nclforensics.cli.console import print_note, print_table
+from nclforensics.reports.printable import printable
 from nclforensics.results import ScanFinding, SkippedImage
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
 import typer
 
-from nclforensics.cli.console import print_note, print_result, printable
+from nclforensics.cli.console import print_note, print_result
 from nclforensics.cli.options import (  # noqa: TC001 - read at run time
     AllowMissingOption,
     DataRootOption,
@@ -19,11 +18,12 @@ from nclforensics.cli.options import (  # noqa: TC001 - read at run time
     Precision,
     QuietOption,
 )
+from nclforensics.cli.stop_request import StopRequest
 from nclforensics.config import RunConfig, load_config
+from nclforensics.reports.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import FrameType
 
 EXAMPLES: Final = (
     "Examples: nclf train --photos photos/ --minutes 100 --out runs/first (forgeries made on the fly) | "
@@ -82,9 +82,9 @@ def train(
         "precision": None if precision is None else precision.value,
     }
     settings = _located(_settings(config, given, resume=resume), data_root)
-    stop = _StopRequest()
     command = shlex.join(ctx.obj or ["nclf", *sys.argv[1:]])
-    with _Bar(settings, quiet=quiet) as bar:
+    stop = StopRequest("Stopping after this step; once more stops at once.")
+    with stop, _Bar(settings, quiet=quiet) as bar:
         summary = run_training(
             settings, resume=resume, command=command, report=bar.show, note=bar.note, should_stop=stop
         )
@@ -115,24 +115,6 @@ def _located(settings: RunConfig, data_root: Path | None) -> RunConfig:
     return replace(
         settings, train=replace(settings.train, dataset=located(settings.train.dataset, data_root=data_root))
     )
-
-
-class _StopRequest:
-    """Turns the first Ctrl-C or SIGTERM into a request: the step is finished and a checkpoint written."""
-
-    def __init__(self) -> None:
-        self.made = False
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._on_signal)
-
-    def __call__(self) -> bool:
-        return self.made
-
-    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        if self.made:  # asked twice: at once, without a checkpoint
-            raise KeyboardInterrupt
-        self.made = True
-        print_note("Stopping after this step; once more stops at once.")
 
 
 class _Bar:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from nclforensics.cli.console import print_note, print_result, print_table, printable, progress_bar
+from nclforensics.cli.console import print_note, print_result, print_table, progress_bar
 from nclforensics.cli.options import QuietOption  # noqa: TC001 - read at run time
 from nclforensics.cli.torch_environment import prepare_torch
 from nclforensics.errors import VerificationError
+from nclforensics.reports.printable import printable
 
 if TYPE_CHECKING:
     from nclforensics.pipelines.verify import Verification

@@ -7,38 +7,14 @@ it; scan, calibration and evaluation all use these two functions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from nclforensics.errors import ShapeError
+from nclforensics.results import Region
 
 Scores = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class RegionBox:
-    """One region of a prediction.
-
-    Attributes:
-        x: Left edge of the bounding box in pixels.
-        y: Top edge of the bounding box in pixels.
-        width: Width of the bounding box in pixels.
-        height: Height of the bounding box in pixels.
-        area: Number of pixels in the region (not in the box).
-        mean_score: Mean score of the region's pixels, in [0, 1].
-        max_score: Highest score of the region's pixels, in [0, 1].
-    """
-
-    x: int
-    y: int
-    width: int
-    height: int
-    area: int
-    mean_score: float
-    max_score: float
 
 
 def evidence_score(score_map: Scores, *, min_region: float) -> float:
@@ -74,9 +50,7 @@ def evidence_score(score_map: Scores, *, min_region: float) -> float:
     return max(0.0, float(values[high]))
 
 
-def regions_above(
-    score_map: Scores, *, threshold: float, min_region: float
-) -> tuple[NDArray[np.bool_], list[RegionBox]]:
+def regions_above(score_map: Scores, *, threshold: float, min_region: float) -> tuple[NDArray[np.bool_], list[Region]]:
     """Return the prediction that holds only the large enough regions above a threshold, and those regions.
 
     The prediction is non-empty exactly when `evidence_score(score_map, min_region=min_region) > threshold`.
@@ -130,9 +104,9 @@ def _window_of_regions(scores: Scores, threshold: np.float32, limit: float) -> S
     return scores[top:bottom, left:right]
 
 
-def _box(scores: Scores, labels: NDArray[np.int32], row: NDArray[np.int32], *, label: int) -> RegionBox:
+def _box(scores: Scores, labels: NDArray[np.int32], row: NDArray[np.int32], *, label: int) -> Region:
     x, y, width, height, area = (int(value) for value in row)
     inside = labels[y : y + height, x : x + width] == label
     values = scores[y : y + height, x : x + width][inside]
     mean = float(values.mean(dtype=np.float64))
-    return RegionBox(x=x, y=y, width=width, height=height, area=area, mean_score=mean, max_score=float(values.max()))
+    return Region(x=x, y=y, width=width, height=height, area=area, mean_score=mean, max_score=float(values.max()))

@@ -24,6 +24,7 @@ from nclforensics.reports.dataset_document import (
     ShareRow,
     without_root,
 )
+from nclforensics.reports.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -117,7 +118,9 @@ def draw_contact_sheet(loaded: LoadedSet, checked: CheckedSet, *, entries: int =
     title = loaded.facts.title if loaded.facts else folder.absolute().name
     tampered = sum(not pair.authentic for pair in checked.usable)
     odd_text = f", {len(chosen)} of {len(odd)} odd ones first" if odd else ""
-    return render_contact_sheet(shown, title=f"{_plain(title)}: {len(shown)} of {tampered} tampered images{odd_text}")
+    return render_contact_sheet(
+        shown, title=f"{printable(title)}: {len(shown)} of {tampered} tampered images{odd_text}"
+    )
 
 
 def _counts(loaded: LoadedSet, checked: CheckedSet, *, unchecked: int) -> SetCounts:
@@ -180,8 +183,8 @@ def _entry(pair: ImagePair, anomaly: Anomaly | None, share: float | None, *, roo
         image=_image(pair),
         mask=_mask(pair),
         fits=anomaly is None or anomaly.kind not in _UNFIT,
-        name=_plain(pair.image.name),
-        remark=_plain(without_root(remark, str(root))),
+        name=printable(pair.image.name),
+        remark=printable(without_root(remark, str(root))),
         alarming=anomaly is not None,
     )
 
@@ -201,8 +204,3 @@ def _mask(pair: ImagePair) -> NDArray[np.bool_] | None:
     except (UnreadableImageError, MissingInputError, DatasetError):
         return None
     return reduced(mask.astype(np.uint8) * 255) > 127  # noqa: PLR2004 - half of full scale
-
-
-def _plain(text: str) -> str:
-    """Escape what a file name may hold and a font cannot show."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)

@@ -6,18 +6,16 @@ image is a handful of numbers, never its pixels.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nclforensics import __version__
-from nclforensics.data.loaded_set import ANOMALIES
 from nclforensics.errors import NoReadableImageError
 from nclforensics.metrics.confusion import Confusion
 from nclforensics.metrics.figures import pixel_figures
 from nclforensics.metrics.image import threshold_at_rate
-from nclforensics.pipelines.dataset_check import check_pairs
+from nclforensics.pipelines.dataset_check import check_pairs, warnings_of
 from nclforensics.pipelines.evaluation_origin import describe_origin
 from nclforensics.pipelines.evaluation_stream import (
     Sample,
@@ -50,7 +48,6 @@ if TYPE_CHECKING:
     from nclforensics.data.loaded_set import LoadedSet
     from nclforensics.data.manifest import ImagePair
     from nclforensics.networks.weights import LoadedModel
-    from nclforensics.pipelines.dataset_check import CheckedSet
     from nclforensics.pipelines.evaluation_stream import ImageLocalizer
     from nclforensics.pipelines.protocols import EvaluationProtocol
     from nclforensics.reports.published import PublishedRow
@@ -127,7 +124,7 @@ def run_evaluation(
         measures=measures(run.rows, config, thresholds, pooled=run.pooled),
         flag_rates=flag_rates(run.rows, thresholds),
         warnings=(
-            *_set_warnings(dataset, checked),
+            *warnings_of(dataset, checked),
             *warnings_for(run.rows, config, model, thresholds=thresholds, skipped=len(run.skipped)),
         ),
         images=tuple(run.rows),
@@ -220,13 +217,3 @@ def _published(protocol: EvaluationProtocol, dataset: LoadedSet) -> tuple[Publis
     if protocol.comparable is None or dataset.facts is None:
         return ()
     return published_rows(protocol.comparable, dataset.facts.name)
-
-
-def _set_warnings(dataset: LoadedSet, checked: CheckedSet) -> tuple[str, ...]:
-    """Return what is odd about the data set: its owners' caveats, and warnings, those about single images counted."""
-    caveats = dataset.facts.caveats if dataset.facts is not None else ()
-    found = [item for item in (*dataset.anomalies, *checked.anomalies) if item.severity != "note"]
-    whole = [item.message for item in found if item.path is None]
-    single = Counter(item.kind for item in found if item.path is not None)
-    counted = [f"{count} x {kind}: {ANOMALIES[kind]} (nclf data check lists them)." for kind, count in single.items()]
-    return (*caveats, *whole, *counted)

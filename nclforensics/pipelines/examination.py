@@ -17,7 +17,7 @@ from nclforensics.pipelines.inference import Localizer
 from nclforensics.pipelines.outputs import MASK_SUFFIX, OVERLAY_SUFFIX, SCORE_SUFFIX, digest_of, encode_mask, encode_png
 from nclforensics.reports.overlay import render_overlay, score_map_to_uint16
 from nclforensics.reports.upright import upright
-from nclforensics.results import Region, ScanFinding
+from nclforensics.results import ScanFinding
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -110,7 +110,7 @@ class Examiner:
         self, image: PlannedImage, loaded: LoadedImage, score_map: NDArray[np.float32]
     ) -> tuple[ScanFinding, dict[str, bytes]]:
         min_region = self.config.min_region
-        prediction, boxes = regions_above(score_map, threshold=self._threshold, min_region=min_region)
+        prediction, regions = regions_above(score_map, threshold=self._threshold, min_region=min_region)
         files = {image.name + MASK_SUFFIX: encode_mask(prediction)}
         if self.config.overlay:
             files[image.name + OVERLAY_SUFFIX] = encode_png(
@@ -137,7 +137,7 @@ class Examiner:
             threshold=self._threshold,
             min_region=min_region,
             tampered_share=float(prediction.mean()),
-            regions=tuple(Region(**dataclasses.asdict(box)) for box in boxes),
+            regions=tuple(regions),
             tiles=self._localizer.number_of_tiles(height, width),
             device=self.device,
             quality=loaded.quality,

@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from nclforensics.reports.printable import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -127,7 +129,7 @@ def render_dataset_text(report: DatasetReport, *, width: int = 110) -> str:
     if report.anomalies:
         console.print(_anomaly_table(report.anomalies, root=report.root))
     for caveat in report.caveats:
-        console.print(f"Note: {_printable(caveat)}")
+        console.print(f"Note: {printable(caveat)}")
     console.print(_verdict(report))
     file = console.file
     assert isinstance(file, io.StringIO)
@@ -141,11 +143,11 @@ def without_root(text: str, root: str) -> str:
 
 def _facts_table(report: DatasetReport) -> Table:
     counts = report.counts
-    table = Table(title=_printable(report.title or report.name), title_justify="left", show_header=False)
+    table = Table(title=printable(report.title or report.name), title_justify="left", show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     rows = [
-        ("found in", _printable(report.root)),
+        ("found in", printable(report.root)),
         ("tampered", _counted(counts.tampered, counts.expected_tampered, counts.kinds)),
         ("authentic", _counted(counts.authentic, counts.expected_authentic, {})),
         ("left out", f"{counts.left_out} listed images; {counts.resized} masks are scaled to their image"),
@@ -186,7 +188,7 @@ def _anomaly_table(anomalies: Iterable[AnomalyRow], *, root: str) -> Table:
     for (severity, kind), rows in groups.items():
         for row in rows[:_SPELLED_OUT]:
             text = f"{row.path}: {row.message}" if row.path else row.message
-            table.add_row(Text(severity, _STYLES[severity]), kind, _printable(without_root(text, root)))
+            table.add_row(Text(severity, _STYLES[severity]), kind, printable(without_root(text, root)))
         if len(rows) > _SPELLED_OUT:
             table.add_row(severity, kind, f"... and {len(rows) - _SPELLED_OUT:,} more (see --json)")
     return table
@@ -201,8 +203,3 @@ def _verdict(report: DatasetReport) -> str:
 
 def _plural(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def _printable(text: str) -> str:
-    """Escape control and undecodable characters: file names are of unknown origin."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)

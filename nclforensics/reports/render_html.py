@@ -7,16 +7,12 @@ page: should an escape ever be missing, the browser would still run and load not
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import shlex
-from importlib.resources import files
 from typing import TYPE_CHECKING, Final
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from nclforensics.reports import charts
 from nclforensics.reports.document import Measure
+from nclforensics.reports.html_page import data_uri, environment, hex_color, policy, template_file
 from nclforensics.reports.overlay import FALSE_ALARM, HIT, MISS, color_scale
 from nclforensics.reports.peers import peers
 
@@ -41,17 +37,11 @@ def render_html(report: EvaluationReport, pictures: Mapping[str, bytes] | None =
         report: The report.
         pictures: Content of the cases' pictures by file name, as `Case.picture` says; a case without is left out.
     """
-    style, script = _template_file("evaluation.css"), _template_file("evaluation.js")
-    environment = Environment(
-        loader=PackageLoader("nclforensics.reports"),
-        autoescape=True,
-        finalize=_printable,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-    )
-    return environment.get_template("evaluation.html.j2").render(
+    style, script = template_file("evaluation.css"), template_file("evaluation.js")
+    engine = environment().overlay(finalize=_printable)
+    return engine.get_template("evaluation.html.j2").render(
         report=report,
-        policy=_policy(style, script),
+        policy=policy(style, script, images="data:"),
         style=style,
         script=script,
         cards=_cards(report),
@@ -60,24 +50,12 @@ def render_html(report: EvaluationReport, pictures: Mapping[str, bytes] | None =
         charts=charts.robustness_charts(report),
         size=charts,
         cases=_cases_with_pictures(report.cases, pictures or {}),
-        ramp=[_hex(color) for color in color_scale()[::8].tolist()],
-        verdicts=[("found", _hex(HIT)), ("missed", _hex(MISS)), ("false alarm", _hex(FALSE_ALARM))],
+        ramp=[hex_color(color) for color in color_scale()[::8].tolist()],
+        verdicts=[("found", hex_color(HIT)), ("missed", hex_color(MISS)), ("false alarm", hex_color(FALSE_ALARM))],
         headline=report.measures[0].name,
         rows=_rows(report),
         command=shlex.join(report.origin.command),
         place=lambda value: round(4 + 136 * min(1.0, max(0.0, value)), 1),
-    )
-
-
-def _template_file(name: str) -> str:
-    return files("nclforensics.reports").joinpath("templates", name).read_text(encoding="utf-8")
-
-
-def _policy(style: str, script: str) -> str:
-    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script)]
-    return (
-        f"default-src 'none'; img-src data:; style-src 'sha256-{hashes[0]}'; script-src 'sha256-{hashes[1]}'; "
-        "base-uri 'none'; form-action 'none'"
     )
 
 
@@ -101,12 +79,8 @@ def _cases_with_pictures(
     for case in cases:
         names = [(title, f"{case.picture}-{ending}", kind) for title, ending, kind in _PICTURES]
         if all(name in pictures for _, name, _ in names):
-            shown.append((case, [(title, _data_uri(pictures[name], kind)) for title, name, kind in names]))
+            shown.append((case, [(title, data_uri(pictures[name], kind)) for title, name, kind in names]))
     return shown
-
-
-def _data_uri(content: bytes, kind: str) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def _rows(report: EvaluationReport) -> list[ImageRow]:
@@ -118,10 +92,6 @@ def _rows(report: EvaluationReport) -> list[ImageRow]:
     share = LISTED // 2
     kept = tampered[: max(share, LISTED - len(authentic))]
     return kept + authentic[: LISTED - len(kept)]
-
-
-def _hex(color: tuple[int, int, int] | list[int]) -> str:
-    return "#" + "".join(f"{channel:02x}" for channel in color)
 
 
 def _printable(value: object) -> object:

@@ -12,8 +12,8 @@ import nclforensics
 from nclforensics import errors
 from nclforensics.cli import app as app_module
 from nclforensics.cli.app import main
-from nclforensics.cli.console import printable
 from nclforensics.errors import NclfError
+from nclforensics.reports.printable import printable
 
 
 def _run(*argv: str) -> int:

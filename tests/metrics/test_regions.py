@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from nclforensics.errors import ShapeError
-from nclforensics.metrics.regions import RegionBox, evidence_score, regions_above
+from nclforensics.metrics.regions import evidence_score, regions_above
+from nclforensics.results import Region
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -76,8 +77,8 @@ def test_regions_are_boxes_with_their_scores() -> None:
     scores[0, 9] = 1.0  # 1 pixel
     prediction, boxes = regions_above(scores, threshold=0.25, min_region=0.04)
     assert [
-        RegionBox(x=0, y=0, width=3, height=2, area=6, mean_score=0.75, max_score=0.75),
-        RegionBox(x=5, y=5, width=5, height=4, area=5, mean_score=0.6, max_score=1.0),
+        Region(x=0, y=0, width=3, height=2, area=6, mean_score=0.75, max_score=0.75),
+        Region(x=5, y=5, width=5, height=4, area=5, mean_score=0.6, max_score=1.0),
     ] == boxes
     assert int(prediction.sum()) == 11
 
