@@ -49,6 +49,7 @@ class ModelConfig:
         branch_channels: Channels of each branch's spatial features u.
         embedding_dim: Length D of the unit embeddings z.
         decoder_channels: Channels inside the fused decoder.
+        image_head: Whether a second output judges the whole image and holds the score map down where it sees nothing.
     """
 
     encoder: EncoderName = "lite"
@@ -57,6 +58,7 @@ class ModelConfig:
     branch_channels: int = 64
     embedding_dim: int = 64
     decoder_channels: int = 64
+    image_head: bool = True
 
     def __post_init__(self) -> None:
         """Check ranges.
@@ -111,6 +113,7 @@ class LossConfig:
         bce: Weight of the binary cross-entropy.
         dice: Weight of the Dice loss.
         edge: Weight of the edge term; 0 switches it off.
+        image: Weight of the image head's cross-entropy; 0 switches it off.
     """
 
     form: ContrastiveForm = "infonce"
@@ -121,6 +124,7 @@ class LossConfig:
     bce: float = 1.0
     dice: float = 0.5
     edge: float = 0.0
+    image: float = 0.2
 
     def __post_init__(self) -> None:
         """Check ranges.
@@ -128,7 +132,7 @@ class LossConfig:
         Raises:
             ConfigError: If a weight is negative or the temperature too small for float32.
         """
-        weights = ("contrastive", "pivot_consistency", "bce", "dice", "edge")
+        weights = ("contrastive", "pivot_consistency", "bce", "dice", "edge", "image")
         _check_ranges(self, {**dict.fromkeys(weights, (0, math.inf)), "tau": (1e-3, math.inf)})
 
 
@@ -145,6 +149,7 @@ class ForgeConfig:
         removal: Share of removals by inpainting.
         min_area: Smallest tampered share of the sample.
         max_area: Largest tampered share of the sample.
+        camera: Share of samples whose host, and most donors, get the traces of a simulated camera.
     """
 
     size: int = 256
@@ -154,6 +159,7 @@ class ForgeConfig:
     removal: float = 0.12
     min_area: float = 0.005
     max_area: float = 0.5
+    camera: float = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +170,8 @@ class TrainConfig:
         dataset: "forge", or what `nclforensics.data.sets.load_set` takes: a path, a benchmark's name, or NAME:PATH.
         allow_missing: Whether to go on where images of the data set lack their mask, or masks their image.
         photos: Folder of pristine photos, needed by the forge.
+        initial: Model whose weights the run starts from (as `nclf scan --weights`); empty starts from random ones. An
+            image head that it lacks starts from random ones.
         out: Run folder: checkpoints, curves, resolved config, the finished model.
         seed: Seeds weights, samples, mining and validation.
         steps: Number of optimizer steps; 0 means: until `minutes` are over.
@@ -175,6 +183,8 @@ class TrainConfig:
         clip_norm: Gradient norm limit.
         ema_decay: Decay of the averaged weights, which are the ones validated and shipped.
         precision: "fp32" or "bf16" (autocast).
+        compile: Whether torch.compile fuses the network's operations; needs a C++ compiler, and about a minute at the
+            start. Weights differ in the last digits.
         device: "auto", "cpu", "cuda" or "cuda:N".
         workers: Processes that prepare samples; 0 prepares them in the training process.
         checkpoint_minutes: Time between checkpoints.
@@ -186,6 +196,7 @@ class TrainConfig:
     dataset: str = "forge"
     allow_missing: bool = False
     photos: str = ""
+    initial: str = ""
     out: str = "runs/ncl"
     seed: int = 0
     steps: int = 0
@@ -197,6 +208,7 @@ class TrainConfig:
     clip_norm: float = 5.0
     ema_decay: float = 0.998
     precision: Literal["fp32", "bf16"] = "fp32"
+    compile: bool = False
     device: DeviceName = "auto"
     workers: int = 1
     checkpoint_minutes: float = 5.0

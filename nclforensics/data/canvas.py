@@ -23,10 +23,17 @@ MARGIN: Final = 8  # pixels around a shape in which its feathered edge may end
 
 @dataclass
 class Canvas:
-    """An image that is being forged, uint8 (S, S, 3), and the pixels changed so far, bool (S, S)."""
+    """An image that is being forged.
+
+    Attributes:
+        image: uint8 (S, S, 3) RGB.
+        mask: bool (S, S), the pixels changed so far.
+        camera: Whether the image has the traces of a simulated camera.
+    """
 
     image: Image
     mask: NDArray[np.bool_]
+    camera: bool = False
 
     @property
     def side(self) -> int:
@@ -88,6 +95,9 @@ def paste(canvas: Canvas, rng: np.random.Generator, *, patch: Image, stencil: St
         return {"feather": 0.0}
     feather = round(float(np.exp(rng.uniform(np.log(0.5), np.log(2.5)))), 3)
     weight = np.asarray(cv2.GaussianBlur(stencil, (0, 0), feather), np.uint8)
+    # A part too thin to reach half of the weight would change pixels far from any that is marked: it is left out.
+    reach = np.ones((2 * MARGIN + 1, 2 * MARGIN + 1), np.uint8)
+    weight[cv2.dilate((weight > INSIDE // 2).view(np.uint8), reach) == 0] = 0
     blend(canvas, patch=patch, weight=weight, window=window)
     return {"feather": feather}
 

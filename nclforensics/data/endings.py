@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ENDING_SHARES: Final = {
-    "as_is": 0.2,  # a PNG or TIFF of the edited image
-    "jpeg": 0.42,  # saved once by the editor: the usual case
-    "jpeg_twice": 0.08,  # saved by the editor and again by somebody else
+    "as_is": 0.33,  # a PNG or TIFF of the edited image
+    "jpeg": 0.35,  # saved once by the editor: the usual case
+    "jpeg_twice": 0.07,  # saved by the editor and again by somebody else
     "cropped": 0.05,  # saved as JPEG, then cut out off the JPEG grid
-    "filtered": 0.08,  # blurred, sharpened, grained or re-lit as a whole
-    "resized": 0.08,
-    "social": 0.06,  # made smaller and saved at a low quality, perhaps twice
-    "screenshot": 0.03,
+    "filtered": 0.07,  # blurred, sharpened, grained or re-lit as a whole
+    "resized": 0.06,
+    "social": 0.05,  # made smaller and saved at a low quality, perhaps twice
+    "screenshot": 0.02,
 }
 SHIFT: Final = 16  # pixels of room for a cut off the JPEG grid
 
@@ -67,15 +67,16 @@ class Ending:
         return {**asdict(self), "corner": list(self.corner)}
 
 
-def draw_ending(rng: np.random.Generator, *, size: int, room: int) -> Ending:
+def draw_ending(rng: np.random.Generator, *, size: int, room: int, lossless: bool = False) -> Ending:
     """Draw an ending for a sample of `size` pixels.
 
     Args:
         rng: The sample's generator.
         size: Side of the finished sample.
         room: Shortest side of the host photo: the canvas is no larger.
+        lossless: Whether the sample stays as it was edited.
     """
-    name = str(rng.choice(list(ENDING_SHARES), p=list(ENDING_SHARES.values())))
+    name = "as_is" if lossless else str(rng.choice(list(ENDING_SHARES), p=list(ENDING_SHARES.values())))
     cut = name in ("cropped", "screenshot") or (name == "jpeg_twice" and chance(rng, 0.4))
     extra = SHIFT if cut and room >= size + SHIFT else 0
     side = size + extra

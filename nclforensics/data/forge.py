@@ -12,10 +12,19 @@ from typing import TYPE_CHECKING, Any, Final
 import cv2
 import numpy as np
 
+from nclforensics.data.camera import CAMERA_SCALES
 from nclforensics.data.canvas import Canvas
 from nclforensics.data.copy_move import copy_move
 from nclforensics.data.endings import Ending, apply_ending, draw_ending, save
-from nclforensics.data.histories import GRID_STARTS, Image, Step, apply_step, chance, draw_source_steps
+from nclforensics.data.histories import (
+    GRID_STARTS,
+    Image,
+    Step,
+    apply_step,
+    chance,
+    draw_camera_steps,
+    draw_source_steps,
+)
 from nclforensics.data.photos import GRID, Photo, PhotoPool
 from nclforensics.data.removal import removal
 from nclforensics.data.splice import splice
@@ -31,6 +40,8 @@ KINDS: Final = ("authentic", "splice", "copy_move", "removal")
 ATTEMPTS: Final = 60
 VISIBLE_CHANGE: Final = 2.0  # grey levels: an edit below this on average cannot be seen, so it may not be a label
 LARGEST: Final = {"splice": 1.0, "copy_move": 0.2, "removal": 0.15}  # share of the canvas, below the configured limit
+LOSSLESS_SHARE: Final = 0.5  # of the camera samples: those that were never saved as JPEG are the purest lesson
+LARGE_REGION: Final = 0.03  # share of the canvas from which on areas are drawn evenly in half of the samples
 VIEWS: Final = 4  # views compared when the sample is to show contrasting textures
 
 
@@ -86,8 +97,10 @@ class Forge:
     def _attempt(self, rng: np.random.Generator, kind: str, index: int) -> ForgedSample | None:
         size = self.config.size
         host = self.photos.draw_scene(rng, min_side=size)
-        ending = draw_ending(rng, size=size, room=host.shortest_side)
-        canvas, opening = _open_canvas(rng, host, ending, contrasting=chance(rng, 0.25))
+        camera = chance(rng, self.config.camera)
+        lossless = camera and chance(rng, LOSSLESS_SHARE)
+        ending = draw_ending(rng, size=size, room=host.shortest_side, lossless=lossless)
+        canvas, opening = _open_canvas(rng, host, ending, contrasting=chance(rng, 0.25), camera=camera)
         edits: list[Step] = []
         if kind != "authentic":
             before = canvas.image.copy()
@@ -115,6 +128,8 @@ class Forge:
         largest = max(min(self.config.max_area, LARGEST[kind]), self.config.min_area)
         lowest, highest = np.log(self.config.min_area * 1.1), np.log(largest * 0.95)
         share = np.exp(lowest + (highest - lowest) * rng.random() ** 0.75)  # somewhat larger than log-uniform
+        if chance(rng, 0.5):  # as large as a person or a building: log-uniform areas alone would make them rare
+            share = rng.uniform(min(LARGE_REGION, largest / 2), largest * 0.95)
         regions = int(rng.choice([1, 2, 3, 4], p=[0.72, 0.14, 0.09, 0.05]))
         area = max(24.0, share * canvas.side**2 / regions)
         if kind == "splice":
@@ -136,24 +151,26 @@ def _checked_shares(config: ForgeConfig) -> list[float]:
     return [share / sum(shares) for share in shares]
 
 
-def _open_canvas(rng: np.random.Generator, host: Photo, ending: Ending, *, contrasting: bool) -> tuple[Canvas, Step]:
+def _open_canvas(
+    rng: np.random.Generator, host: Photo, ending: Ending, *, contrasting: bool, camera: bool
+) -> tuple[Canvas, Step]:
     """Cut the canvas out of the host and give it the host's own history."""
     size = (ending.canvas, ending.canvas)
     turned = chance(rng, 0.05)
     resized = turned or chance(rng, 0.2)
     views = []
     for _ in range(VIEWS if contrasting else 1):
-        scales = (0.4, 1.2) if resized else (1.0, 1.0)
+        scales = CAMERA_SCALES if camera else (0.4, 1.2) if resized else (1.0, 1.0)
         view = draw_view(rng, photo=host.pixels.shape, size=size, scales=scales, turn=turned, grid=GRID)
         assert view is not None  # the canvas is no larger than the host
         views.append((cut_view(host.pixels, view, size), view))
     image, view = max(views, key=lambda pair: _texture_contrast(pair[0])) if contrasting else views[0]
-    steps = draw_source_steps(rng)
+    steps = draw_camera_steps(rng) if camera else draw_source_steps(rng)
     if steps and steps[-1]["op"] == "jpeg" and chance(rng, 0.2):
         steps[-1]["phase"] = [int(v) for v in rng.integers(0, GRID_STARTS, 2)]
     for step in steps:
         image = apply_step(image, step)
-    return Canvas(image, np.zeros(size, np.bool_)), {"view": view, "steps": steps}
+    return Canvas(image, np.zeros(size, np.bool_), camera=camera), {"view": view, "steps": steps}
 
 
 def _texture_contrast(image: Image) -> float:

@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from nclforensics.data.camera import apply_camera, draw_camera
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -167,6 +169,7 @@ def _u8(image: Any) -> Image:  # noqa: ANN401 - what OpenCV returns
 
 STEPS: Final[dict[str, Callable[[Image, Step], Image]]] = {
     "blur": _blur,
+    "camera": apply_camera,
     "jpeg": _recompress,
     "median": _median,
     "noise": _noise,
@@ -196,4 +199,14 @@ def draw_source_steps(rng: np.random.Generator) -> list[Step]:
     steps = [draw_filter(rng)] if chance(rng, 0.22) else []
     if chance(rng, 0.38):
         steps.append(draw_jpeg(rng, low=50, high=98))
+    return steps
+
+
+def draw_camera_steps(rng: np.random.Generator) -> list[Step]:
+    """Draw a camera of one's own, seldom followed by an edit, and whether it saved a JPEG of high quality."""
+    steps = [draw_camera(rng)]
+    if chance(rng, 0.15):
+        steps.append(draw_filter(rng))
+    if chance(rng, 0.35):
+        steps.append(draw_jpeg(rng, low=80, high=99))
     return steps

@@ -7,8 +7,18 @@ from typing import TYPE_CHECKING, Final
 import cv2
 import numpy as np
 
+from nclforensics.data.camera import CAMERA_SCALES
 from nclforensics.data.canvas import Canvas, Window, blend, draw_window, padded, paste
-from nclforensics.data.histories import Image, Step, apply_step, chance, draw_filter, draw_jpeg, draw_source_steps
+from nclforensics.data.histories import (
+    Image,
+    Step,
+    apply_step,
+    chance,
+    draw_camera_steps,
+    draw_filter,
+    draw_jpeg,
+    draw_source_steps,
+)
 from nclforensics.data.shapes import INSIDE, Stencil, draw_stencil, object_stencil
 from nclforensics.data.views import cut_view, draw_view
 
@@ -34,8 +44,14 @@ def splice(canvas: Canvas, rng: np.random.Generator, *, area: float, pool: Photo
         shape, stencil = draw_stencil(rng, area=area, limit=canvas.side)
         stencil = padded(stencil)
     window = draw_window(rng, stencil.shape, canvas.side)
+    camera = canvas.camera and chance(rng, 0.85)
     patch, record = _donor_patch(
-        rng, pool=pool, host=host, surroundings=canvas.image[window.canvas], size=stencil.shape
+        rng,
+        pool=pool,
+        host=host,
+        surroundings=canvas.image[window.canvas],
+        size=stencil.shape,
+        camera=camera,
     )
     if as_object:
         found = object_stencil(rng, patch)
@@ -92,20 +108,19 @@ def _paste_object(canvas: Canvas, rng: np.random.Generator, *, area: float, pool
 
 
 def _donor_patch(
-    rng: np.random.Generator, *, pool: PhotoPool, host: str, surroundings: Image, size: tuple[int, ...]
+    rng: np.random.Generator, *, pool: PhotoPool, host: str, surroundings: Image, size: tuple[int, ...], camera: bool
 ) -> tuple[Image, Step]:
     """Return a patch of a donor after its own history, and the record of that history.
 
-    A forger picks what fits: mostly the best of a few candidates by colour and contrast, so that a glaring patch is
-    the exception.
+    A forger picks what fits: half of the time the best of a few candidates by colour and contrast.
     """
     height, width = size[:2]
     resized = chance(rng, 0.5)
     turn = resized and chance(rng, 0.35)
     candidates: list[tuple[float, int, Photo, Step | None]] = []
-    for _ in range(CANDIDATES if chance(rng, 0.75) else 1):
+    for _ in range(CANDIDATES if chance(rng, 0.5) else 1):
         donor = pool.draw_scene(rng, min_side=1, other_than=host)
-        scales = (0.4, 2.0) if resized else (1.0, 1.0)
+        scales = CAMERA_SCALES if camera else (0.4, 2.0) if resized else (1.0, 1.0)
         view = draw_view(rng, photo=donor.pixels.shape, size=(height, width), scales=scales, turn=turn)
         candidates.append((_misfit(donor, view, surroundings, size), len(candidates), donor, view))
     _, _, donor, view = min(candidates, key=lambda candidate: candidate[:2])
@@ -116,7 +131,7 @@ def _donor_patch(
         patch = cut_view(donor.pixels, view, (height, width))
     if mirrored := chance(rng, 0.3):
         patch = np.ascontiguousarray(patch[:, ::-1])
-    steps = draw_source_steps(rng)
+    steps = draw_camera_steps(rng) if camera else draw_source_steps(rng)
     for step in steps:
         patch = apply_step(patch, step)
     return patch, {"op": "splice", "donor": donor.sha256, "view": view, "mirrored": mirrored, "steps": steps}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from nclforensics.losses.contrastive import contrastive_loss
-from nclforensics.losses.localization import localization_loss
+from nclforensics.losses.localization import image_loss, localization_loss
 from nclforensics.losses.pivot_consistency import pivot_consistency_loss
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class LossInputs:
         groups: Shape (N,), int64, the image of each patch; None compares the patches of the whole batch.
         contour_features_plus: Shape (C, F), spatial features of branch plus at the contour patches.
         contour_features_minus: Shape (C, F), those of branch minus.
+        image_logits: Shape (B,), logit of each image holding any tampered pixel; None without an image head.
     """
 
     logits: Tensor
@@ -49,6 +50,7 @@ class LossInputs:
     groups: Tensor | None = None
     contour_features_plus: Tensor
     contour_features_minus: Tensor
+    image_logits: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +64,7 @@ class LossTerms:
     contrastive_plus: Tensor
     contrastive_minus: Tensor
     pivot_consistency: Tensor
+    image: Tensor
 
     def scalars(self) -> dict[str, float]:
         """Return every term as a number, by name; waits for the device."""
@@ -70,7 +73,7 @@ class LossTerms:
 
 @dataclass(frozen=True)
 class CombinedLoss:
-    """L = bce + dice + edge + contrastive (L+ + L-) / 2 + pivot-consistent, each with its weight.
+    """L = bce + dice + edge + contrastive (L+ + L-) / 2 + pivot-consistent + image, each with its weight.
 
     Attributes:
         config: Weights, contrastive form, temperature and the role of contour patches.
@@ -97,6 +100,10 @@ class CombinedLoss:
             consistency = pivot_consistency_loss(inputs.contour_features_plus, inputs.contour_features_minus)
         total = config.bce * pixels.bce + config.dice * pixels.dice + config.edge * pixels.edge
         total = total + config.contrastive * (plus + minus) / 2 + config.pivot_consistency * consistency
+        image = none
+        if config.image and inputs.image_logits is not None:
+            image = image_loss(inputs.image_logits, inputs.masks, valid=inputs.valid)
+            total = total + config.image * image
         return LossTerms(
             total=total,
             bce=pixels.bce,
@@ -105,6 +112,7 @@ class CombinedLoss:
             contrastive_plus=plus,
             contrastive_minus=minus,
             pivot_consistency=consistency,
+            image=image,
         )
 
     def _contrastive(self, inputs: LossInputs) -> tuple[Tensor, Tensor]:

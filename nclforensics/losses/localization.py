@@ -1,4 +1,4 @@
-"""The loss of the score map: binary cross-entropy, Dice and an optional edge term."""
+"""The losses of the score map (binary cross-entropy, Dice, an optional edge term) and of the image head."""
 
 from __future__ import annotations
 
@@ -64,6 +64,23 @@ def localization_loss(
         dice=_dice(logits.sigmoid(), masks, scored) if dice else none,
         edge=_mean_over(pixels, scored & boundary_band(masks)) if edge else none,
     )
+
+
+def image_loss(image_logits: Tensor, masks: Tensor, *, valid: Tensor | None = None) -> Tensor:
+    """Return the mean binary cross-entropy of "any valid pixel of this image is tampered", a float32 scalar.
+
+    Args:
+        image_logits: Shape (B,), floating.
+        masks: Shape (B, 1, H, W), floating or bool, 1 = tampered.
+        valid: Same shape, bool; None scores all pixels.
+
+    Raises:
+        ShapeError: If there is not one logit for each mask.
+    """
+    if image_logits.shape != masks.shape[:1]:
+        raise ShapeError(f"Expected {masks.shape[0]} image logits, got {tuple(image_logits.shape)}.")
+    seen = masks.bool() if valid is None else masks.bool() & valid.bool()
+    return F.binary_cross_entropy_with_logits(image_logits.float(), seen.flatten(1).any(1).float())
 
 
 def boundary_band(masks: Tensor, radius: int = EDGE_RADIUS) -> Tensor:

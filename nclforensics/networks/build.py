@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from nclforensics.networks.context import ASPP, ImageDeviation
 from nclforensics.networks.decoder import FusedDecoder
 from nclforensics.networks.encoder import LiteEncoder, ResNetEncoder
+from nclforensics.networks.image_head import ImageHead
 from nclforensics.networks.pivot import Branch, PivotNetwork
 from nclforensics.networks.residual import BayarConv2d, ErrorLevels, SRMResidual
 
@@ -86,4 +87,5 @@ def _assemble(
         context=context,
         branches=(plus, minus),
         decoder=decoder,
+        image_head=ImageHead(2 * config.branch_channels) if config.image_head else None,
     )

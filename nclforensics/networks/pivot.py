@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from nclforensics.errors import ShapeError
 from nclforensics.networks.encoder import EncoderFeatures, conv_bn
+from nclforensics.networks.image_head import ImageHead, combine_logits
 
 
 class Encoder(Protocol):
@@ -51,6 +52,9 @@ class PivotOutput(NamedTuple):
         features_minus: Spatial features u- of branch minus, same shape.
         embeddings_plus: Unit embeddings z+, shape (B, D, h, w), float32.
         embeddings_minus: Unit embeddings z-, same shape.
+        cell_logits: Mean of the logits over each cell, padding included, shape (B, 1, h, w), float32.
+        image_logit: Logit of the image holding any tampered pixel, shape (B,), float32; None without an image head,
+            and from `decode`, which may see a part of the image only.
     """
 
     logits: Tensor
@@ -58,6 +62,13 @@ class PivotOutput(NamedTuple):
     features_minus: Tensor
     embeddings_plus: Tensor
     embeddings_minus: Tensor
+    cell_logits: Tensor
+    image_logit: Tensor | None = None
+
+    @property
+    def score_logits(self) -> Tensor:
+        """Return the score map's logits, shape (B, 1, H, W): the pixels', held down by the image's if there is one."""
+        return self.logits if self.image_logit is None else combine_logits(self.logits, self.image_logit)
 
 
 class Branch(nn.Module):
@@ -101,6 +112,7 @@ class PivotNetwork(nn.Module):
         context: nn.Module,
         branches: tuple[nn.Module, nn.Module],
         decoder: nn.Module,
+        image_head: ImageHead | None = None,
     ) -> None:
         super().__init__()
         self.residual = residual
@@ -109,6 +121,7 @@ class PivotNetwork(nn.Module):
         self.context = context
         self.branch_plus, self.branch_minus = branches
         self.decoder = decoder
+        self.image_head = image_head
         self.register_buffer("mean", torch.full((1, 3, 1, 1), 0.45), persistent=False)
         self.stride = cast("Encoder", encoder).stride
         self.alignment = 64
@@ -143,11 +156,30 @@ class PivotNetwork(nn.Module):
         x = self.context(features.deep, statistics)
         features_plus, embeddings_plus = self.branch_plus(x)
         features_minus, embeddings_minus = self.branch_minus(x)
-        logits = self.decoder(features_plus, features_minus, features.skip, padded)[..., : size[0], : size[1]]
-        return PivotOutput(logits, features_plus, features_minus, embeddings_plus, embeddings_minus)
+        logits = self.decoder(features_plus, features_minus, features.skip, padded)
+        return PivotOutput(
+            logits=logits[..., : size[0], : size[1]],
+            features_plus=features_plus,
+            features_minus=features_minus,
+            embeddings_plus=embeddings_plus,
+            embeddings_minus=embeddings_minus,
+            cell_logits=F.avg_pool2d(logits, self.stride),
+        )
+
+    def image_sums(self, output: PivotOutput, rows: slice = slice(None), columns: slice = slice(None)) -> Tensor | None:
+        """Return what the image head reads of some of the cells, shape (B, K); sums of tiles add up to the image's."""
+        if self.image_head is None:
+            return None
+        features = torch.cat([output.features_plus, output.features_minus], dim=1)
+        return self.image_head.sums(features[..., rows, columns], output.cell_logits[..., rows, columns])
+
+    def image_logit(self, sums: Tensor | None) -> Tensor | None:
+        """Return the image's logit, shape (B,), from the sums over all its cells; None without an image head."""
+        return None if self.image_head is None or sums is None else self.image_head(sums)
 
     def forward(self, images: Tensor) -> PivotOutput:
         """Localize tampering in images (B, 3, H, W), float in [0, 1], any H and W."""
         features = self.encode(images)
         statistics = self.context_statistics(features.deep)
-        return self.decode(features, statistics, size=(images.shape[-2], images.shape[-1]))
+        output = self.decode(features, statistics, size=(images.shape[-2], images.shape[-1]))
+        return output._replace(image_logit=self.image_logit(self.image_sums(output)))

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from nclforensics.errors import ShapeError, UsageError
+from nclforensics.networks.image_head import combine_logits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,7 +97,7 @@ class Localizer:
                 stack.enter_context(flags)
             height, width = image.shape[:2]
             if height * width <= self._whole:
-                return self._scores(self.network(self._tensor(image)).logits)
+                return self._scores(self.network(self._tensor(image)).score_logits)
             return self._localize_tiles(image)
 
     def number_of_tiles(self, height: int, width: int) -> int:
@@ -106,14 +107,23 @@ class Localizer:
     def _localize_tiles(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         keep = image.shape[0] * image.shape[1] <= self._kept
         statistics, kept = self._global_statistics(image, keep=keep)
-        score_map = np.empty(image.shape[:2], dtype=np.float32)
+        logits = np.empty(image.shape[:2], dtype=np.float32)
+        sums: torch.Tensor | None = None
         for index, (rows, columns) in enumerate(self._tiles(image)):
             features = kept[index] if keep else self._encode(image, rows, columns)
-            size = (rows.stop - rows.start, columns.stop - columns.start)
-            scores = self._scores(self.network.decode(features, statistics, size=size).logits)
-            core = scores[_core_of(rows), _core_of(columns)]
-            score_map[rows.core_start : rows.core_stop, columns.core_start : columns.core_stop] = core
-        return score_map
+            output = self.network.decode(
+                features, statistics, size=(rows.stop - rows.start, columns.stop - columns.start)
+            )
+            core = output.logits[0, 0, _core_of(rows), _core_of(columns)].float().cpu().numpy()
+            logits[rows.core_start : rows.core_stop, columns.core_start : columns.core_stop] = core
+            cells = self._cells_of(rows, image.shape[0]), self._cells_of(columns, image.shape[1])
+            sums = _added(sums, self.network.image_sums(output, *cells))
+        image_logit = self.network.image_logit(None if sums is None else sums.float())
+        for start in range(0, len(logits), self._core):  # in strips: the whole map may take gigabytes
+            strip = torch.from_numpy(logits[start : start + self._core])[None, None].to(self.device)
+            combined = strip if image_logit is None else combine_logits(strip, image_logit)
+            logits[start : start + self._core] = self._scores(combined)
+        return logits
 
     def _global_statistics(self, image: NDArray[np.uint8], *, keep: bool) -> tuple[torch.Tensor, list[EncoderFeatures]]:
         """Return the mean of the context statistics over all cells, each counted once, (1, K), and kept features."""
@@ -165,6 +175,13 @@ class Localizer:
     @staticmethod
     def _scores(logits: torch.Tensor) -> NDArray[np.float32]:
         return logits[0, 0].float().sigmoid().cpu().numpy()
+
+
+def _added(total: torch.Tensor | None, sums: torch.Tensor | None) -> torch.Tensor | None:
+    """Add a tile's sums in float64: the result must not depend on how the image was cut."""
+    if sums is None:
+        return None
+    return sums.double() if total is None else total + sums.double()
 
 
 def _core_of(span: Span) -> slice:

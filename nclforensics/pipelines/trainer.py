@@ -15,8 +15,9 @@ from accelerate.state import AcceleratorState
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.tensorboard import SummaryWriter
 
-from nclforensics.errors import TrainingDivergedError
+from nclforensics.errors import ConfigError, TrainingDivergedError
 from nclforensics.networks.build import build_network
+from nclforensics.networks.weights import load_model
 from nclforensics.pipelines.checkpoint import (
     BEST_FILE,
     CHECKPOINT_FILE,
@@ -65,7 +66,7 @@ class Trainer:
         self.state = RunState()
         self.accelerator = _accelerator(config)
         self.device = self.accelerator.device
-        network = build_network(config.model)
+        network = initial_network(config)
         check_space(self.folder, network)
         self.stride = network.stride
         optimizer = torch.optim.AdamW(
@@ -76,6 +77,7 @@ class Trainer:
         self.average = AveragedModel(network, multi_avg_fn=_ema_update(config.train.ema_decay), use_buffers=True)
         self.average.eval()
         self.network, self.optimizer = self.accelerator.prepare(network, optimizer)
+        self.forward = torch.compile(self.network) if config.train.compile else self.network
         self.step = TrainingStep(config, stride=self.stride, device=self.device)
         self.validation = Validation(
             sources.validation,
@@ -161,7 +163,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.network.train()
-        terms = self.step(self.network, batch, self.state.step)
+        terms = self.step(self.forward, batch, self.state.step)
         if not math.isfinite(float(terms.total.detach())):
             raise TrainingDivergedError(self._diverged(terms))
         self.optimizer.zero_grad()
@@ -192,6 +194,28 @@ class Trainer:
 
     def _save(self) -> None:
         save_checkpoint(self.folder, self.state, network=self._plain, average=self.average, optimizer=self._adamw)
+
+
+def initial_network(config: RunConfig) -> PivotNetwork:
+    """Return the network that a run starts with: random weights, or those of the model that `train.initial` names.
+
+    Raises:
+        WeightsMissingError, WeightsMismatchError: If there is no such model, or it was changed.
+        ConfigError: If the model has another shape than the configuration.
+    """
+    network = build_network(config.model)
+    if not config.train.initial:
+        return network
+    model = load_model(config.train.initial)
+    if replace(model.config, image_head=config.model.image_head) != config.model:
+        raise ConfigError(
+            f'Expected the [model] table of the configuration to be that of "{config.train.initial}" ({model.config}), '
+            f"got {config.model}."
+        )
+    tensors = network.state_dict()
+    tensors.update({name: value for name, value in model.network.state_dict().items() if name in tensors})
+    network.load_state_dict(tensors)
+    return network
 
 
 def learning_rate(config: RunConfig, state: RunState) -> float:

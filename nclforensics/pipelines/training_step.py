@@ -52,6 +52,7 @@ class TrainingStep:
             groups=mined.groups if self.config.patches.scope == "image" else None,
             contour_features_plus=cells(output.features_plus, contour).float(),
             contour_features_minus=cells(output.features_minus, contour).float(),
+            image_logits=output.image_logit,
         )
         # Autocast changes nothing in the losses, which take float32; it allows the pair kernels bfloat16 products.
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.train.precision == "bf16"):

@@ -110,7 +110,7 @@ class Validation:
         for start in range(0, len(self.images), self.batch_size):
             images = self.images[start : start + self.batch_size]
             output = cast("PivotOutput", network(as_images(images, self.device)))
-            parts.append(output.logits.float().cpu())
+            parts.append(output.score_logits.float().cpu())
         return torch.cat(parts)
 
 

@@ -15,7 +15,7 @@ import pytest
 from nclforensics.config import ForgeConfig
 from nclforensics.data.canvas import MARGIN
 from nclforensics.data.endings import ENDING_SHARES
-from nclforensics.data.forge import KINDS, Forge, ForgedSample
+from nclforensics.data.forge import KINDS, LOSSLESS_SHARE, Forge, ForgedSample
 from nclforensics.data.histories import Image, apply_step, decode_jpeg
 from nclforensics.data.photos import PhotoPool
 from nclforensics.data.views import cut_view
@@ -105,10 +105,30 @@ def test_kinds_come_in_the_configured_shares(samples: list[ForgedSample]) -> Non
 
 def test_forged_and_authentic_samples_end_alike(samples: list[ForgedSample]) -> None:
     """The last global history says nothing about the label: both follow the same shares."""
+    lossless = SMALL.camera * LOSSLESS_SHARE
+    expected = {name: (1 - lossless) * share + lossless * (name == "as_is") for name, share in ENDING_SHARES.items()}
     for authentic in (True, False):
         names = [s.recipe["ending"]["name"] for s in samples if (s.kind == "authentic") == authentic]
         shares = {name: names.count(name) / len(names) for name in ENDING_SHARES}
-        assert shares == pytest.approx(ENDING_SHARES, abs=0.13)
+        assert shares == pytest.approx(expected, abs=0.13)
+
+
+def test_camera_traces_come_with_every_kind(samples: list[ForgedSample]) -> None:
+    """Authentic and forged samples get a camera equally often; most donors of such a host have one of their own."""
+    for authentic in (True, False):
+        opened = [s.recipe["opening"]["steps"] for s in samples if (s.kind == "authentic") == authentic]
+        share = sum(bool(steps) and steps[0]["op"] == "camera" for steps in opened) / len(opened)
+        assert share == pytest.approx(SMALL.camera, abs=0.08)
+    donors = [
+        (sample.recipe["opening"]["steps"], edit["steps"])
+        for sample in samples
+        for edit in sample.recipe["edits"]
+        if edit["op"] == "splice" and edit["shape"] != "alpha"
+    ]
+    pairs = [(host[0], donor[:1]) for host, donor in donors if host and host[0]["op"] == "camera"]
+    own = [donor[0] for _, donor in pairs if donor and donor[0]["op"] == "camera"]
+    assert len(own) > 0.6 * len(pairs) > 0
+    assert all(host != donor[0] for host, donor in pairs if donor)
 
 
 def test_jpeg_bytes_are_the_image(samples: list[ForgedSample]) -> None:

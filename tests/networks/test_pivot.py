@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from nclforensics.errors import ShapeError
+from nclforensics.networks.image_head import combine_logits
 from nclforensics.networks.pivot import Branch, PivotNetwork
 from tests.tiny_model import make_network
 
@@ -40,7 +41,32 @@ def test_forward_is_its_parts(network: PivotNetwork, size: tuple[int, int]) -> N
     images = torch.rand(2, 3, *size)
     features = network.encode(images)
     parts = network.decode(features, network.context_statistics(features.deep), size=size)
+    parts = parts._replace(image_logit=network.image_logit(network.image_sums(parts)))
     assert all(torch.equal(a, b) for a, b in zip(parts, network(images), strict=True))
+
+
+@every_size
+@torch.inference_mode()
+def test_cell_logits_are_means_over_cells(network: PivotNetwork, size: tuple[int, int]) -> None:
+    """One mean a cell, over the padded image."""
+    height, width = size
+    stride = network.stride
+    image = F.pad(torch.rand(1, 3, height, width), (0, -width % stride, 0, -height % stride), mode="replicate")
+    output = network(image)
+    whole = output.logits[0, 0].unfold(0, stride, stride).unfold(1, stride, stride).mean((2, 3))
+    torch.testing.assert_close(network(image[..., :height, :width]).cell_logits[0, 0], whole)
+
+
+@torch.inference_mode()
+def test_the_image_head_holds_the_score_map_down(network: PivotNetwork) -> None:
+    """Score logits are the combined ones; a network without image head scores its pixels' logits."""
+    output = network(torch.rand(2, 3, 24, 24))
+    assert output.image_logit is not None
+    assert torch.equal(output.score_logits, combine_logits(output.logits, output.image_logit))
+    network.image_head = None
+    plain = network(torch.rand(2, 3, 24, 24))
+    assert plain.image_logit is None
+    assert torch.equal(plain.score_logits, plain.logits)
 
 
 @every_size
