@@ -109,6 +109,7 @@ class ScanFinding:
         width: Pixels, as stored: an orientation tag is not applied.
         height: Pixels, as stored.
         format: Container format from the content, such as "JPEG".
+        decoder: The packages that decode this format, with versions.
         orientation: How viewers are asked to turn the picture, EXIF's 1 (upright) to 8; boxes and mask are as stored.
         notes: What the decoder had to do or the examiner should know.
         decision: Neutral wording of the outcome.
@@ -137,6 +138,7 @@ class ScanFinding:
     width: int
     height: int
     format: str
+    decoder: str
     orientation: int
     notes: tuple[str, ...]
     decision: Decision

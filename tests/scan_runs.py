@@ -55,6 +55,7 @@ def make_finding(path: str = "photo.png", **changes: Any) -> ScanFinding:  # noq
         width=WIDTH,
         height=HEIGHT,
         format="PNG",
+        decoder="made-up 1.0",
         orientation=1,
         notes=(),
         decision="localized evidence",

@@ -19,6 +19,7 @@ FINDING = ScanFinding(
     width=64,
     height=48,
     format="JPEG",
+    decoder="made-up 1.0",
     orientation=1,
     notes=("grey repeated into three channels",),
     decision="localized evidence",

@@ -53,7 +53,7 @@ def apply_camera(image: Image, step: Step) -> Image:
     if step["sharpen"]:
         soft = cv2.GaussianBlur(result, (0, 0), 1.0)
         result = result + step["sharpen"] * (result - soft)
-    return np.clip(np.rint(result), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(result), 0, 255), np.uint8)
 
 
 def _demosaiced(sensed: NDArray[np.uint16], step: Step) -> NDArray[np.uint16]:

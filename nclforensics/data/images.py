@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from nclforensics.data.codecs import CODECS, read_header
+from nclforensics.data.codecs import CODECS, decoder_of, read_header
 from nclforensics.data.conversion import to_rgb8, without_alpha
 from nclforensics.data.quality import image_quality
 from nclforensics.errors import MissingInputError, UnreadableImageError
@@ -40,6 +40,7 @@ class LoadedImage:
         sha256: Hexadecimal SHA-256 of the file's bytes.
         size_bytes: Length of the file.
         format: A key of `CODECS`, such as "JPEG", from the content.
+        decoder: The packages that decode this format, with versions.
         notes: The conversions that were applied, and other things a reader of a report should know.
         orientation: How viewers are asked to turn the picture, EXIF's 1 (upright) to 8.
         quality: Set by `EncodedImage.examine` alone.
@@ -49,6 +50,7 @@ class LoadedImage:
     sha256: str
     size_bytes: int
     format: str
+    decoder: str
     notes: tuple[str, ...]
     orientation: int = 1
     quality: QualityFacts | None = None
@@ -84,6 +86,7 @@ class EncodedImage:
             sha256=hashlib.sha256(self.data).hexdigest(),
             size_bytes=len(self.data),
             format=self.header.format,
+            decoder=decoder_of(self.header.format),
             notes=(*self._name_notes(), *self.header.notes, *notes, *conversions),
             orientation=self.header.orientation,
         )

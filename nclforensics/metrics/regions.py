@@ -20,7 +20,7 @@ Scores = NDArray[np.float32]
 def evidence_score(score_map: Scores, *, min_region: float) -> float:
     """Return the supremum of the thresholds t at which `score_map > t` still has a large enough region.
 
-    The result is exact: it is one of the map's own values, found by bisection over them.
+    The result is exact: it is one of the map's own values, found by bisection over all floats.
 
     Args:
         score_map: Scores, shape (H, W), float32 in [0, 1].
@@ -34,20 +34,20 @@ def evidence_score(score_map: Scores, *, min_region: float) -> float:
     """
     scores = _checked_map(score_map)
     limit = min_region * scores.size
-    values = np.sort(scores, axis=None)
-    # Above values[high] lie at most `limit` pixels, so no region of the size asked for: the answer is no higher.
-    low, high = 0, values.size - 1 - min(int(limit), values.size - 1)
     window = _window_of_regions(scores, np.float32(0), limit)
     if window is None:
         return 0.0
-    while low < high:
+    # Bit patterns of floats that are not negative have the floats' order: no copy of the map needs to be sorted.
+    # Above `low` there is a large enough region, above `high` there is none.
+    low, high = 0, int(window.max().view(np.int32))
+    while high - low > 1:
         middle = (low + high) // 2
-        smaller = _window_of_regions(window, values[middle], limit)
+        smaller = _window_of_regions(window, np.int32(middle).view(np.float32), limit)
         if smaller is None:
             high = middle
         else:
-            low, window = middle + 1, smaller
-    return max(0.0, float(values[high]))
+            low, window = middle, smaller
+    return float(np.int32(high).view(np.float32))
 
 
 def regions_above(score_map: Scores, *, threshold: float, min_region: float) -> tuple[NDArray[np.bool_], list[Region]]:
@@ -67,7 +67,7 @@ def regions_above(score_map: Scores, *, threshold: float, min_region: float) -> 
         ShapeError: If the map is not two-dimensional, or empty.
     """
     scores = _checked_map(score_map)
-    labels, stats = _components(scores, float32_at_most(threshold))
+    labels, stats = _components((scores > float32_at_most(threshold)).view(np.uint8))
     keep = stats[:, cv2.CC_STAT_AREA] > min_region * scores.size
     keep[0] = False  # label 0 is what lies below the threshold
     boxes = [_box(scores, labels, stats[label], label=int(label)) for label in np.flatnonzero(keep)]
@@ -87,15 +87,17 @@ def float32_at_most(threshold: float) -> np.float32:
     return rounded if float(rounded) <= threshold else np.nextafter(rounded, np.float32(-np.inf))
 
 
-def _components(scores: Scores, threshold: np.float32) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    above = (scores > threshold).view(np.uint8)
+def _components(above: NDArray[np.uint8]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     _, labels, stats, _ = cv2.connectedComponentsWithStats(above, connectivity=8, ltype=cv2.CV_32S)
     return labels.astype(np.int32, copy=False), stats.astype(np.int32, copy=False)
 
 
 def _window_of_regions(scores: Scores, threshold: np.float32, limit: float) -> Scores | None:
     """Return the part of the map that holds all large enough regions: higher thresholds need not look elsewhere."""
-    _, stats = _components(scores, threshold)
+    above = (scores > threshold).view(np.uint8)
+    if cv2.countNonZero(above) <= limit:
+        return None
+    _, stats = _components(above)
     rows = stats[1:][stats[1:, cv2.CC_STAT_AREA] > limit]
     if not rows.size:
         return None

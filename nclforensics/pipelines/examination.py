@@ -129,6 +129,7 @@ class Examiner:
             width=width,
             height=height,
             format=loaded.format,
+            decoder=loaded.decoder,
             orientation=loaded.orientation,
             notes=loaded.notes,
             decision=decision,

@@ -92,7 +92,8 @@ def verify_run(
         DeviceUnavailableError: If this machine does not have the device that the scan used.
     """
     run = read_run(out)
-    records, inputs, outputs = Check(name="records"), Check(name="inputs"), Check(name="outputs")
+    records, plan = Check(name="records"), Check(name="list of images")
+    inputs, outputs = Check(name="inputs"), Check(name="outputs")
     settings = _check_run(run)
     chosen: list[ScanFinding] = []
     dice = random.Random(seed)
@@ -109,11 +110,11 @@ def verify_run(
             _draw(chosen, outcome, findings, sample=sample, dice=dice)
             findings += 1
         report()
-    _check_completeness(paths, run, records)
+    _check_completeness(paths, run, plan)
     for name in _unknown_outputs(out, known):
         outputs.add(f"{name} is in no record")
     again = _scan_again(chosen, run, weights=weights) if chosen else Check(name="scanned again")
-    return Verification(checks=(settings, records, inputs, outputs, again), notes=tuple(_changed_versions(run)))
+    return Verification(checks=(settings, plan, records, inputs, outputs, again), notes=tuple(_changed_versions(run)))
 
 
 def _check_run(run: dict[str, Any]) -> Check:
@@ -145,13 +146,13 @@ def _outcomes(out: Path, records: Check) -> Iterator[Outcome]:
         ) from error
 
 
-def _check_completeness(paths: list[str], run: dict[str, Any], records: Check) -> None:
+def _check_completeness(paths: list[str], run: dict[str, Any], plan: Check) -> None:
     if digest_of_paths(paths) == run.get("images_sha256"):
-        records.add(None)
+        plan.add(None)
         return
     twice = {path for path in paths if paths.count(path) > 1} if len(set(paths)) < len(paths) else set()
     detail = f"; twice: {', '.join(sorted(twice))}" if twice else ""
-    records.add(f"expected the {run['images']} planned images once each, in order; found {len(paths)} records{detail}")
+    plan.add(f"expected the {run['images']} planned images once each, in order; found {len(paths)} records{detail}")
 
 
 def _input_difference(outcome: Outcome, run: dict[str, Any]) -> str | None:

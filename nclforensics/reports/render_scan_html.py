@@ -102,6 +102,7 @@ def _finding_fields(finding: ScanFinding) -> dict[str, Any]:
         "height": finding.height,
         "shown": [width, height],
         "format": finding.format,
+        "decoder": printable(finding.decoder),
         "orientation": orientation,
         "tiles": finding.tiles,
         "device": printable(finding.device),

@@ -245,6 +245,7 @@ def _facts(finding: ScanFinding) -> list[tuple[str, str]]:
     return [
         *meaning,
         ("file", f"{finding.format}, {finding.width} x {finding.height} pixels, {finding.size_bytes:,} bytes{turned}"),
+        ("decoder", finding.decoder),
         *(("note", note) for note in finding.notes),
         ("regions", f"{len(finding.regions)}, {finding.tampered_share:.2%} of the image"),
         *(("", region) for region in regions),

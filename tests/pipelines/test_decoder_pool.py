@@ -78,7 +78,7 @@ def test_the_pool_returns_what_read_image_returns(tmp_path: Path, workers: int) 
             expected, loaded = read_image(path), future.result()
             assert np.array_equal(expected.pixels, loaded.pixels)
             assert loaded.pixels.flags.writeable == expected.pixels.flags.writeable
-            for name in ("sha256", "size_bytes", "format", "notes", "orientation"):
+            for name in ("sha256", "size_bytes", "format", "decoder", "notes", "orientation"):
                 assert getattr(expected, name) == getattr(loaded, name)
 
 

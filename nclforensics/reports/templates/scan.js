@@ -270,7 +270,7 @@ function facts(record) {
   }
   const file = [];
   if (record.score !== undefined) {
-    file.push(["pixels", `${record.width} \u00d7 ${record.height}, as stored`], ["format", record.format]);
+    file.push(["pixels", `${record.width} \u00d7 ${record.height}, as stored`], ["format", `${record.format}, decoded by ${record.decoder}`]);
     if (record.orientation > 1) file.push(["orientation", `EXIF ${record.orientation}: analysed as stored, shown upright`]);
   }
   file.push(["size", record.bytes === null ? "not read" : `${grouped.format(record.bytes)} bytes`]);

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import io
 import struct
+from importlib import metadata
+from importlib.util import find_spec
 
 import cv2
 import numpy as np
 import pytest
 import tifffile
 
-from nclforensics.data.codecs import read_header
+from nclforensics.data.codecs import CODECS, decoder_of, read_header
 from nclforensics.errors import UnreadableImageError
 from tests.data.hostile import lying_files
 from tests.factories import make_image
@@ -130,3 +132,14 @@ def test_size_that_the_data_cannot_unpack_to_is_refused(name: str, reason: str) 
     """A header that lies is found out without decoding, whatever the limit of pixels is."""
     with pytest.raises(UnreadableImageError, match=reason):
         read_header(lying_files()[name])
+
+
+def test_decoders_are_named_with_their_versions() -> None:
+    """Every format that this installation can decode names its packages, so that a record says what made its pixels."""
+    for name, codec in CODECS.items():
+        if all(package == "opencv" or find_spec(package.replace("-", "_")) for package in codec.packages):
+            assert decoder_of(name).split(", ") == [f"{package} {_version(package)}" for package in codec.packages]
+
+
+def _version(package: str) -> str:
+    return cv2.__version__ if package == "opencv" else metadata.version(package)
