@@ -50,6 +50,8 @@ class ModelConfig:
         embedding_dim: Length D of the unit embeddings z.
         decoder_channels: Channels inside the fused decoder.
         image_head: Whether a second output judges the whole image and holds the score map down where it sees nothing.
+        copy_matcher: Whether the score map also gets what `nclforensics.matching` finds, which takes about as long as
+            the network; the model is then calibrated with it.
     """
 
     encoder: EncoderName = "lite"
@@ -59,6 +61,7 @@ class ModelConfig:
     embedding_dim: int = 64
     decoder_channels: int = 64
     image_head: bool = True
+    copy_matcher: bool = False
 
     def __post_init__(self) -> None:
         """Check ranges.
@@ -176,7 +179,7 @@ class TrainConfig:
         seed: Seeds weights, samples, mining and validation.
         steps: Number of optimizer steps; 0 means: until `minutes` are over.
         minutes: Wall-clock budget; 0 means: until `steps` are done. Only a run limited by steps is reproducible.
-        batch_size: Samples a step.
+        batch_size: Samples a step, those of all processes together.
         learning_rate: Peak of the cosine schedule (AdamW).
         warmup_steps: Linear warm-up.
         weight_decay: AdamW weight decay.
@@ -186,7 +189,8 @@ class TrainConfig:
         compile: Whether torch.compile fuses the network's operations; needs a C++ compiler, and about a minute at the
             start. Weights differ in the last digits.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        workers: Processes that prepare samples; 0 prepares them in the training process.
+        workers: Processes that prepare samples, for each training process; 0 prepares them in the training process.
+        rank_timeout: Minutes after which, in a training of several processes, one that does not answer is given up.
         checkpoint_minutes: Time between checkpoints.
         validate_every: Steps between validations; 0 validates only at the end.
         validation_share: Share of the photos (or pairs) held out for validation, by photo, in (0, 0.5].
@@ -211,6 +215,7 @@ class TrainConfig:
     compile: bool = False
     device: DeviceName = "auto"
     workers: int = 1
+    rank_timeout: float = 10.0
     checkpoint_minutes: float = 5.0
     validate_every: int = 500
     validation_share: float = 0.1
@@ -225,6 +230,7 @@ class TrainConfig:
         names = ("seed", "steps", "minutes", "workers", "checkpoint_minutes", "validate_every", "warmup_steps")
         _check_ranges(self, dict.fromkeys((*names, "learning_rate", "weight_decay", "clip_norm"), (0, math.inf)))
         _check_ranges(self, {"batch_size": (1, math.inf), "validation_samples": (1, math.inf), "ema_decay": (0, 1)})
+        _check_ranges(self, {"rank_timeout": (1e-3, 10_000)})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 PYPROJECT = PACKAGE.parent / "pyproject.toml"
 
 FOUNDATION = {"config", "results", "errors"}
-CORE = {"networks", "patches", "losses", "data", "metrics", "reports"}
+CORE = {"networks", "patches", "losses", "data", "metrics", "reports", "matching"}
 MAY_IMPORT = {
     # Commands load a model and read a list of images themselves; what is computed with them is a pipeline's business.
     # `nclf kernels` shows and fills what belongs to an op alone.

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 def build_network(config: ModelConfig) -> PivotNetwork:
     """Return a freshly initialized network; weights depend on torch's global random state."""
-    return ENCODERS[config.encoder](config)
+    network = ENCODERS[config.encoder](config)
+    network.copy_matcher = config.copy_matcher
+    return network
 
 
 def _lite(config: ModelConfig) -> PivotNetwork:

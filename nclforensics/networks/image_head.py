@@ -50,8 +50,8 @@ class ImageHead(nn.Module):
 
     def forward(self, sums: Tensor) -> Tensor:
         """Return the image's logit, shape (B,), float32, from the sums over all its cells, shape (B, 4 + 6F)."""
-        count, inside, score, exponential = sums[:, :4].split(1, dim=1)
-        weighted, total, squares = sums[:, 4:].split(self.channels, dim=1)
+        count, inside, score, exponential = torch.split(sums[:, :4], 1, dim=1)
+        weighted, total, squares = torch.split(sums[:, 4:], self.channels, dim=1)
         outside = (count - inside).clamp(min=SMALLEST_SUM)
         mean, rest = weighted / inside.clamp(min=SMALLEST_SUM), (total - weighted) / outside
         deviation = (squares / count - (total / count).square()).clamp(min=0).add(1e-4).sqrt()

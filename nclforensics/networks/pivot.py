@@ -99,9 +99,11 @@ class PivotNetwork(nn.Module):
         stride: Side of a patch in pixels.
         alignment: Tile origins must be multiples of it, so that patches and 8 x 8 blocks keep their places.
         halo: Overlap in pixels that a tile needs on each side for its interior to equal the untiled result.
+        copy_matcher: Whether the network was calibrated together with the copy-move matcher, which is no part of it.
     """
 
     mean: Tensor
+    copy_matcher: bool = False
 
     def __init__(
         self,

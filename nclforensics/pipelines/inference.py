@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from nclforensics.errors import ShapeError, UsageError
+from nclforensics.matching.copies import WORKING_THRESHOLD, find_copies
 from nclforensics.networks.image_head import combine_logits
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from nclforensics.networks.encoder import EncoderFeatures
     from nclforensics.networks.pivot import PivotNetwork
 
+COPY_SCORE: Final = 0.995  # of a copy at the matcher's working threshold: above what 5 % of authentic photos reach
 # Features take a tenth of the memory that computing them takes, so this many tiles' worth of them may be kept.
 KEEP_FEATURES: Final = 4
 
@@ -97,8 +99,10 @@ class Localizer:
                 stack.enter_context(flags)
             height, width = image.shape[:2]
             if height * width <= self._whole:
-                return self._scores(self.network(self._tensor(image)).score_logits)
-            return self._localize_tiles(image)
+                score_map = self._scores(self.network(self._tensor(image)).score_logits)
+            else:
+                score_map = self._localize_tiles(image)
+        return with_copies(score_map, image) if self.network.copy_matcher else score_map
 
     def number_of_tiles(self, height: int, width: int) -> int:
         """Return into how many tiles an image of that size is cut; 1 if it is not cut."""
@@ -175,6 +179,19 @@ class Localizer:
     @staticmethod
     def _scores(logits: torch.Tensor) -> NDArray[np.float32]:
         return logits[0, 0].float().sigmoid().cpu().numpy()
+
+
+def with_copies(score_map: NDArray[np.float32], image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the score map with both places of each copy that the copy-move matcher finds raised above COPY_SCORE.
+
+    A copy leaves no statistical trace for the network to see, and what it leaves, two places with the same noise, is
+    as good as never found in authentic photos: docs/copy_move.md.
+    """
+    copies = find_copies(image).score_map
+    # From the matcher's working threshold ... 1 to COPY_SCORE ... 1.
+    share = (copies - WORKING_THRESHOLD) / (1 - WORKING_THRESHOLD)
+    raised = (COPY_SCORE + (1 - COPY_SCORE) * share).astype(np.float32)
+    return np.maximum(score_map, np.where(copies > WORKING_THRESHOLD, raised, np.float32(0)))
 
 
 def _added(total: torch.Tensor | None, sums: torch.Tensor | None) -> torch.Tensor | None:

@@ -42,7 +42,8 @@ def test_forward_is_its_parts(network: PivotNetwork, size: tuple[int, int]) -> N
     features = network.encode(images)
     parts = network.decode(features, network.context_statistics(features.deep), size=size)
     parts = parts._replace(image_logit=network.image_logit(network.image_sums(parts)))
-    assert all(torch.equal(a, b) for a, b in zip(parts, network(images), strict=True))
+    pairs = zip(parts, network(images), strict=True)
+    assert all(a is not None and b is not None and torch.equal(a, b) for a, b in pairs)
 
 
 @every_size

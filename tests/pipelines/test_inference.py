@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from nclforensics.errors import DeviceUnavailableError, ShapeError, UsageError
 from nclforensics.pipelines.device import select_device
-from nclforensics.pipelines.inference import Localizer
+from nclforensics.pipelines.inference import COPY_SCORE, Localizer
 from tests.factories import make_image
 from tests.tiny_model import make_network
 
@@ -138,3 +139,21 @@ def test_an_unknown_device_is_a_usage_error() -> None:
     """The message lists the names that work."""
     with pytest.raises(UsageError, match="cuda:N"):
         select_device("gpu")
+
+
+def test_copies_are_marked_where_the_model_asks_for_the_matcher() -> None:
+    """Both places of a copied patch score at least COPY_SCORE, the rest keeps the network's score."""
+    rng = np.random.default_rng(4)
+    noise = rng.integers(0, 256, (240, 320, 3)).astype(np.uint8)
+    image = np.asarray(cv2.GaussianBlur(noise, (0, 0), 1.2), np.uint8)
+    image[20:100, 30:120] = image[130:210, 190:280]
+    network = make_network()
+    plain = Localizer(network, device=CPU).localize(image)
+    network.copy_matcher = True
+    marked = Localizer(network, device=CPU).localize(image)
+    assert plain.max() < COPY_SCORE
+    for place in (np.s_[35:85, 45:105], np.s_[145:195, 205:265]):
+        assert np.mean(marked[place] >= COPY_SCORE) > 0.8
+    untouched = marked < COPY_SCORE
+    assert np.array_equal(marked[untouched], plain[untouched])
+    assert 0.6 < untouched.mean() < 0.95

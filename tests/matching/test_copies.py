@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import pytest
+
+from nclforensics.errors import ShapeError, UsageError
+from nclforensics.matching.consensus import apply
+from nclforensics.matching.copies import WORKING_THRESHOLD, find_copies
+from tests.textures import make_texture
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SIDE = 320
+PATCH = np.s_[30:120, 40:140]
+PLACE = np.s_[190:280, 180:280]
+
+
+def _moved() -> NDArray[np.uint8]:
+    image = make_texture(SIDE, SIDE).copy()
+    image[PLACE] = image[PATCH]
+    return image
+
+
+def _altered(*, mirror: bool) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """Paste a part turned by 20 degrees and enlarged by 1.15, or mirrored; return the map, too."""
+    image = make_texture(SIDE, SIDE)
+    if mirror:
+        affine = np.array([[-1.0, 0, 310], [0, 1, 160]])
+    else:
+        affine = np.asarray(cv2.getRotationMatrix2D((90, 75), 20, 1.15), np.float64)
+        affine[:, 2] += (130, 140)
+    stencil = np.zeros((SIDE, SIDE), np.uint8)
+    stencil[PATCH] = 255
+    there = cv2.warpAffine(stencil, affine, (SIDE, SIDE)) > 127
+    copy = cv2.warpAffine(image, affine, (SIDE, SIDE), flags=cv2.INTER_CUBIC)
+    return np.where(there[..., None], copy, image).astype(np.uint8), affine
+
+
+def _saved(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    done, content = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    assert done
+    return np.asarray(cv2.imdecode(content, cv2.IMREAD_COLOR), np.uint8)
+
+
+def _overlap(prediction: NDArray[np.bool_], *places: tuple[slice, slice]) -> float:
+    truth = np.zeros_like(prediction)
+    for place in places:
+        truth[place] = True
+    return float((prediction & truth).sum() / (prediction | truth).sum())
+
+
+def test_exact_copy_is_found_at_both_places() -> None:
+    """The map marks source and copy nearly to the pixel, and the displacement is exact."""
+    found = find_copies(_moved())
+    best = found.regions[0]
+    assert _overlap(found.score_map > WORKING_THRESHOLD, PATCH, PLACE) > 0.75
+    move = apply(best.affine, np.zeros((1, 2)))[0]
+    assert move.tolist() in ([140, 160], [-140, -160])
+    assert best.correlation > 0.98
+    assert {best.source[:2] < (150, 150), best.target[:2] < (150, 150)} == {True, False}
+
+
+@pytest.mark.parametrize("mirror", [False, True], ids=["turned and enlarged", "mirrored"])
+def test_altered_copy_is_found_with_its_map(*, mirror: bool) -> None:
+    """The estimated map is within half a pixel of the true one."""
+    image, affine = _altered(mirror=mirror)
+    found = find_copies(image)
+    places = np.array([[60.0, 50.0], [120.0, 60.0], [90.0, 100.0]])
+    best = found.regions[0].affine
+    error = min(
+        float(np.abs(apply(best, places) - apply(affine, places)).max()),
+        float(np.abs(apply(best, apply(affine, places)) - places).max()),
+    )
+    assert error < 0.5
+    assert found.regions[0].score > WORKING_THRESHOLD
+
+
+@pytest.mark.parametrize("quality", [95, 80])
+def test_compression_does_not_hide_a_copy(quality: int) -> None:
+    """The detail of both places changes, but not all of it."""
+    found = find_copies(_saved(_moved(), quality))
+    assert _overlap(found.score_map > WORKING_THRESHOLD, PATCH, PLACE) > 0.5
+
+
+def _windows(seed: int) -> NDArray[np.uint8]:
+    """Return a wall with rows of like windows, none of them exactly like another, and texture over all of it."""
+    rng = np.random.default_rng(seed)
+    wall = np.full((SIDE, SIDE, 3), 150, np.uint8)
+    for top in range(20, SIDE - 40, 60):
+        for left in range(16, SIDE - 40, 56):
+            corner = np.array([left, top]) + rng.uniform(-1, 1, 2)
+            size = np.array([30, 40]) + rng.uniform(-1, 1, 2)
+            frame = corner + size * [[0, 0], [0.5, 0], [0.5, 1], [0.5, 0], [1, 0], [1, 1], [0, 1]]
+            points = [np.rint(16 * frame).astype(np.int32)]  # in sixteenths of a pixel
+            cv2.fillPoly(wall, points, (60, 70, 80), cv2.LINE_AA, 4)
+            cv2.polylines(
+                wall, points, isClosed=True, color=(220, 220, 215), thickness=2, lineType=cv2.LINE_AA, shift=4
+            )
+    texture = make_texture(SIDE, SIDE, seed=seed).astype(np.float32) - 128
+    return np.asarray(np.clip(cv2.GaussianBlur(wall.astype(np.float32), (0, 0), 0.8) + texture, 0, 255), np.uint8)
+
+
+@pytest.mark.parametrize("quality", [None, 85])
+def test_repetition_is_no_copy(quality: int | None) -> None:
+    """Windows look alike, to a fraction of a pixel; the wall's texture does not."""
+    image = _windows(0) if quality is None else _saved(_windows(0), quality)
+    assert not (find_copies(image).score_map > WORKING_THRESHOLD).any()
+
+
+def test_one_window_that_was_copied_is_found_among_the_others() -> None:
+    """It repeats the texture, too."""
+    image = _windows(1).copy()
+    image[130:250, 10:100] = image[10:130, 178:268]
+    found = find_copies(image).score_map > WORKING_THRESHOLD
+    assert _overlap(found, np.s_[130:250, 10:100], np.s_[10:130, 178:268]) > 0.6
+
+
+@pytest.mark.parametrize("height", [1, 31, 64])
+def test_small_and_flat_images_are_empty(height: int) -> None:
+    """They end as an empty map of their own size."""
+    for image in (np.full((height, 70, 3), 128, np.uint8), make_texture(height, 70)):
+        found = find_copies(image)
+        assert found.score_map.shape == (height, 70)
+        assert found.score_map.dtype == np.float32
+        assert not found.score_map.any()
+
+
+def test_equal_input_gives_equal_bytes_at_any_number_of_threads() -> None:
+    """Nothing is drawn, summed or sorted in an order that a scheduler decides."""
+    image, _ = _altered(mirror=False)
+    threads = cv2.getNumThreads()
+    results = []
+    for count in (1, 2, 4):
+        cv2.setNumThreads(count)
+        results.append(find_copies(image))
+    cv2.setNumThreads(threads)
+    assert len({result.score_map.tobytes() for result in results}) == 1
+    assert len({result.regions[0].affine.tobytes() for result in results}) == 1
+
+
+def test_large_image_is_examined_reduced() -> None:
+    """Map and boxes are those of the image as it came."""
+    image = cv2.resize(_moved(), (2 * SIDE, 2 * SIDE), interpolation=cv2.INTER_LANCZOS4)
+    found = find_copies(np.asarray(image, np.uint8), max_pixels=SIDE * SIDE)
+    assert found.score_map.shape == (2 * SIDE, 2 * SIDE)
+    move = np.abs(apply(found.regions[0].affine, np.zeros((1, 2)))[0])
+    np.testing.assert_allclose(move, [280, 320], atol=1)
+
+
+def test_other_arrays_are_refused() -> None:
+    """The message says what was expected."""
+    with pytest.raises(ShapeError, match="uint8"):
+        find_copies(np.zeros((40, 40), np.uint8))
+    with pytest.raises(UsageError, match="max_pixels"):
+        find_copies(np.zeros((40, 40, 3), np.uint8), max_pixels=10)
