@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from dataclasses import replace
@@ -29,7 +30,8 @@ EXAMPLES: Final = (
     "Examples: nclf train --photos photos/ --minutes 100 --out runs/first (forgeries made on the fly) | "
     "nclf train --dataset casia --data-root /data --steps 20000 (finds CASIA v2 there) | "
     "nclf train --dataset mine/ --steps 20000 (a folder with manifest.csv, Tp and Gt folders, or a JsonDataset file) | "
-    "nclf train --out runs/first --resume (go on where it stopped)"
+    "nclf train --out runs/first --resume (go on where it stopped) | "
+    "torchrun --nproc-per-node 4 -m nclforensics train --dataset casia --steps 20000 (four GPUs)"
 )
 
 
@@ -51,7 +53,7 @@ def train(
     config: Annotated[Path | None, typer.Option("--config", help="TOML file; options given here win over it.")] = None,
     minutes: Annotated[float | None, typer.Option("--minutes", help="Wall-clock budget.", min=0)] = None,
     steps: Annotated[int | None, typer.Option("--steps", help="Number of steps; a repeatable run.", min=0)] = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Samples a step.", min=1)] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Samples a step, of all GPUs.", min=1)] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seeds weights, samples and mining.", min=0)] = None,
     workers: Annotated[int | None, typer.Option("--workers", help="Processes that prepare samples.", min=0)] = None,
     device: DeviceOption = "auto",
@@ -83,6 +85,8 @@ def train(
     }
     settings = _located(_settings(config, given, resume=resume), data_root)
     command = shlex.join(ctx.obj or ["nclf", *sys.argv[1:]])
+    first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun starts, one speaks for all
+    quiet = quiet or not first
     stop = StopRequest("Stopping after this step; once more stops at once.")
     with stop, _Bar(settings, quiet=quiet) as bar:
         summary = run_training(
@@ -94,7 +98,8 @@ def train(
         f"at step {state.best_step}. Threshold {summary.threshold:.4f}, weights sha256 {summary.sha256[:12]}.",
         quiet=quiet,
     )
-    print_result(printable(str(summary.folder / "model")))
+    if first:
+        print_result(printable(str(summary.folder / "model")))
 
 
 def _settings(config: Path | None, given: dict[str, Any], *, resume: bool) -> RunConfig:

@@ -5,15 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
+import torch
+
 from nclforensics.losses.contrastive import contrastive_loss
-from nclforensics.losses.localization import image_loss, localization_loss
+from nclforensics.losses.localization import boundary_band, image_loss, localization_loss
 from nclforensics.losses.pivot_consistency import pivot_consistency_loss
+from nclforensics.losses.ranks import ALONE
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from nclforensics.config import ContourRole, LossConfig
     from nclforensics.losses.contrastive import ContourSide
+    from nclforensics.losses.ranks import Ranks
 
 # The side on which contour patches count, in branch plus and in branch minus.
 CONTOUR_SIDES: dict[ContourRole, tuple[ContourSide, ContourSide]] = {
@@ -78,10 +82,13 @@ class CombinedLoss:
     Attributes:
         config: Weights, contrastive form, temperature and the role of contour patches.
         backend: See `nclforensics.ops.class_lse.resolve_backend`.
+        ranks: The processes that share the batch: every one gets the terms of the whole batch, and the gradient of
+            their total with respect to its own inputs.
     """
 
     config: LossConfig
     backend: str = "auto"
+    ranks: Ranks = ALONE
 
     def __call__(self, inputs: LossInputs) -> LossTerms:
         """Return the total, connected to every input that a term of non-zero weight reads, and the terms.
@@ -95,25 +102,38 @@ class CombinedLoss:
             inputs.logits, inputs.masks, bce=config.bce, dice=config.dice, edge=config.edge, valid=inputs.valid
         )
         plus, minus = self._contrastive(inputs) if config.contrastive else (none, none)
-        consistency = none
+        consistency = image = none
         if config.pivot_consistency:
             consistency = pivot_consistency_loss(inputs.contour_features_plus, inputs.contour_features_minus)
-        total = config.bce * pixels.bce + config.dice * pixels.dice + config.edge * pixels.edge
-        total = total + config.contrastive * (plus + minus) / 2 + config.pivot_consistency * consistency
-        image = none
         if config.image and inputs.image_logits is not None:
             image = image_loss(inputs.image_logits, inputs.masks, valid=inputs.valid)
+        bce, dice, edge, consistency, image = self._over_ranks(
+            inputs, (pixels.bce, pixels.dice, pixels.edge, consistency, image)
+        )
+        total = config.bce * bce + config.dice * dice + config.edge * edge
+        total = total + config.contrastive * (plus + minus) / 2 + config.pivot_consistency * consistency
+        if config.image and inputs.image_logits is not None:
             total = total + config.image * image
         return LossTerms(
             total=total,
-            bce=pixels.bce,
-            dice=pixels.dice,
-            edge=pixels.edge,
+            bce=bce,
+            dice=dice,
+            edge=edge,
             contrastive_plus=plus,
             contrastive_minus=minus,
             pivot_consistency=consistency,
             image=image,
         )
+
+    def _over_ranks(self, inputs: LossInputs, means: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Return the means over all ranks: those of the ranks, weighted by what each took its mean over."""
+        if self.ranks.count == 1:
+            return means
+        # float64 counts pixels exactly, and one reduction serves all terms.
+        counts = torch.stack(_counted(inputs, edge=bool(self.config.edge))).double()
+        sums = self.ranks.total(torch.stack([mean.double() for mean in means]) * counts)
+        dtype = torch.float64 if inputs.logits.dtype == torch.float64 else torch.float32
+        return tuple((sums / self.ranks.add(counts).clamp(min=1)).to(dtype).unbind())
 
     def _contrastive(self, inputs: LossInputs) -> tuple[Tensor, Tensor]:
         plus, minus = (
@@ -125,9 +145,24 @@ class CombinedLoss:
                 tau=self.config.tau,
                 groups=inputs.groups,
                 backend=self.backend,
+                ranks=self.ranks,
             )
             for embeddings, side in zip(
                 (inputs.embeddings_plus, inputs.embeddings_minus), CONTOUR_SIDES[self.config.contour], strict=True
             )
         )
         return plus, minus
+
+
+def _counted(inputs: LossInputs, *, edge: bool) -> list[Tensor]:
+    """Return what bce, dice, edge, pivot consistency and the image term take their means over, on this rank."""
+    masks = inputs.masks.bool()
+    valid = torch.ones_like(masks) if inputs.valid is None else inputs.valid.bool()
+    near = boundary_band(inputs.masks.to(inputs.logits.dtype)) & valid if edge else valid
+    contour, images = len(inputs.contour_features_plus), len(masks)
+    return [
+        valid.sum(),
+        (masks & valid).flatten(1).any(1).sum(),
+        near.sum(),
+        *torch.tensor([contour, images], device=masks.device),
+    ]

@@ -8,12 +8,15 @@ import torch
 import torch.nn.functional as F
 
 from nclforensics.errors import UsageError
+from nclforensics.losses.ranks import ALONE
 from nclforensics.ops.class_lse import class_counts, class_lse, class_similarity_sums, pair_softplus
+from nclforensics.ops.class_lse.shares import shared_class_lse, shared_pair_softplus
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from nclforensics.config import ContrastiveForm
+    from nclforensics.losses.ranks import Ranks
 
 AUTHENTIC, TAMPERED, CONTOUR, IGNORED = 0, 1, 2, -1
 ContourSide = Literal["tampered", "authentic", "drop"]
@@ -29,6 +32,7 @@ def contrastive_loss(
     tau: float,
     groups: Tensor | None = None,
     backend: str = "auto",
+    ranks: Ranks = ALONE,
 ) -> Tensor:
     """Return the mean contrastive loss over the patches that have both a positive and a negative.
 
@@ -48,6 +52,9 @@ def contrastive_loss(
         tau: Temperature, > 0, no unit.
         groups: Shape (N,), int64: only patches of equal value are compared; None compares all.
         backend: See `nclforensics.ops.class_lse.resolve_backend`.
+        ranks: The processes that share the batch, each with patches of its own. Without groups the patches of all are
+            compared, each process computing its share of the pairs. Groups never reach into another process. Either
+            way the mean is over the patches of all.
 
     Returns:
         A scalar, float32 (float64 for float64 embeddings), >= 0 for "infonce" and "pixel"; 0 with zero gradient when
@@ -62,7 +69,12 @@ def contrastive_loss(
     if contour not in get_args(ContourSide):
         raise UsageError(f'Expected contour to be "tampered", "authentic" or "drop", got "{contour}".')
     sides = roles.masked_fill(roles == CONTOUR, _SIDE_ROLES[contour])
-    lse = class_lse(embeddings, sides, tau=tau, groups=groups, backend=backend)
+    shared = ranks.count > 1 and groups is None
+    if shared:
+        embeddings, sides = ranks.gather(embeddings), ranks.gather(sides)
+        lse = shared_class_lse(embeddings, sides, tau=tau, shares=ranks, backend=backend)
+    else:
+        lse = class_lse(embeddings, sides, tau=tau, groups=groups, backend=backend)
     counts = class_counts(sides, groups)
     own = sides.clamp(min=0)[:, None]
     num_positives, num_negatives = counts.gather(1, own).squeeze(1), counts.gather(1, 1 - own).squeeze(1)
@@ -76,11 +88,16 @@ def contrastive_loss(
     elif form == "supcon":
         similarities = class_similarity_sums(embeddings, sides, tau=tau, groups=groups)
         losses = torch.logaddexp(positive, negative) - similarities.gather(1, own).squeeze(1) / shares
+    elif form == "pixel" and shared:
+        losses = shared_pair_softplus(embeddings, sides, negative, tau=tau, shares=ranks, backend=backend) / shares
     elif form == "pixel":
         losses = pair_softplus(embeddings, sides, negative, tau=tau, groups=groups, backend=backend) / shares
     else:
         raise UsageError(f'Expected form to be "infonce", "supcon" or "pixel", got "{form}".')
-    return losses.where(anchors, 0).sum() / anchors.sum().clamp(min=1)
+    total, number = losses.where(anchors, 0).sum(), anchors.sum()
+    if not shared:  # every process has other anchors; otherwise all have the same
+        total, number = ranks.total(total), ranks.add(number)
+    return total / number.clamp(min=1)
 
 
 def _softplus(margins: Tensor) -> Tensor:

@@ -9,6 +9,8 @@ A run lives in one folder:
     tensorboard/              the same for TensorBoard
     curves.png, samples.png   what the training looked like
     model/                    the finished model: `nclf scan --weights RUN`
+
+Under `torchrun` every process runs this; the run folder and the data must be there for all of them.
 """
 
 from __future__ import annotations
@@ -20,8 +22,8 @@ from typing import TYPE_CHECKING, Final
 from nclforensics.config import RunConfig, dump_config, load_config
 from nclforensics.errors import ConfigError, OutputError, UsageError
 from nclforensics.pipelines.checkpoint import CHECKPOINT_FILE, RunState, find_checkpoint
-from nclforensics.pipelines.device import select_device
 from nclforensics.pipelines.finish import finish_model
+from nclforensics.pipelines.ranks import TrainingRanks
 from nclforensics.pipelines.seeding import seed_everything
 from nclforensics.pipelines.trainer import Trainer
 from nclforensics.pipelines.training_data import open_sources
@@ -66,9 +68,12 @@ def run_training(
         config: The whole configuration; `train.steps` or `train.minutes` must be set.
         resume: Continue the run in `train.out` from its checkpoint; steps or minutes may have been raised.
         command: The command line, for the model's manifest.
-        report: Called with every logged row (keys as in history.jsonl).
-        note: Called with what the user should know about the data before the first step.
-        should_stop: Asked after every step; True writes a checkpoint and raises KeyboardInterrupt.
+        report: Called with every logged row (keys as in history.jsonl), in the first process only.
+        note: Called with what the user should know about the data before the first step, in the first process only.
+        should_stop: Asked after every step; True, in any process, writes a checkpoint and raises KeyboardInterrupt.
+
+    Returns:
+        The same in all processes.
 
     Raises:
         UsageError, ConfigError: If the configuration cannot be used or differs from the resumed run's.
@@ -76,22 +81,29 @@ def run_training(
         DeviceUnavailableError: If the device is not there.
         OutputError: If the run folder holds another run, or the disk is full.
         TrainingDivergedError: If a loss is not finite; the last checkpoint is kept.
+        RankLostError: If another process of the training ended or hangs; a checkpoint of the last step is left.
     """
     folder = Path(config.train.out)
     _check_budget(config)
-    select_device(config.train.device)  # a device that is not there is found before anything is written
-    _prepare_folder(folder, config, resume=resume)
+    ranks = TrainingRanks(config)  # a device that is not there is found before anything is written
+    ranks.on_first(lambda: _prepare_folder(folder, config, resume=resume))
     seed_everything(config.train.seed)
     sources = open_sources(config)
-    for message in sources.warnings:
+    for message in sources.warnings if ranks.first else ():
         note(message)
-    trainer = Trainer(config, sources, report=report, should_stop=should_stop)
+    trainer = Trainer(config, sources, ranks=ranks, report=report, should_stop=should_stop)
     if resume:
         trainer.resume()
     trainer.run()
-    network, state = trainer.best_network(), trainer.state
-    model = finish_model(config, network, sources, trainer.validation, state=state, command=command)
-    return TrainingSummary(folder=folder, state=state, threshold=model.threshold, sha256=model.sha256)
+
+    def finished() -> TrainingSummary:
+        network, state = trainer.best_network(), trainer.state
+        model = finish_model(config, network, sources, trainer.validation, state=state, command=command)
+        return TrainingSummary(folder=folder, state=state, threshold=model.threshold, sha256=model.sha256)
+
+    summary = ranks.on_first(finished)
+    ranks.leave()
+    return summary
 
 
 def _check_budget(config: RunConfig) -> None:
@@ -110,7 +122,8 @@ def _prepare_folder(folder: Path, config: RunConfig, *, resume: bool) -> None:
         if _without_budget(old) != _without_budget(config):
             raise ConfigError(
                 f"The configuration differs from the one of the run in {folder} ({stored}). Resume with the same "
-                "settings (only steps, minutes, device, workers and checkpoint_minutes may change), or start a new run."
+                "settings (only the number of processes, steps, minutes, device, workers, rank_timeout and "
+                "checkpoint_minutes may change), or start a new run."
             )
     elif (folder / CHECKPOINT_FILE).exists() or stored.exists():
         raise OutputError(f"{folder} holds another run. Continue it with --resume, or choose another --out.")
@@ -123,4 +136,4 @@ def _prepare_folder(folder: Path, config: RunConfig, *, resume: bool) -> None:
 
 def _without_budget(config: RunConfig) -> RunConfig:
     plain = replace(config.train, steps=0, minutes=0.0, device="auto", workers=0, checkpoint_minutes=0.0, out="")
-    return replace(config, train=plain)
+    return replace(config, train=replace(plain, rank_timeout=1.0))

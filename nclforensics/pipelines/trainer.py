@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.tensorboard import SummaryWriter
 
 from nclforensics.errors import ConfigError, TrainingDivergedError
+from nclforensics.losses.ranks import RankLostError, naming_lost_ranks
 from nclforensics.networks.build import build_network
 from nclforensics.networks.weights import load_model
 from nclforensics.pipelines.checkpoint import (
@@ -29,7 +28,7 @@ from nclforensics.pipelines.checkpoint import (
     storable,
     write_tensors,
 )
-from nclforensics.pipelines.device import select_device
+from nclforensics.pipelines.synchronized_norm import synchronize_norms
 from nclforensics.pipelines.training_data import TrainingSample, TrainingSources, batches
 from nclforensics.pipelines.training_log import HISTORY_FILE, Report, TrainingLog, truncate_history
 from nclforensics.pipelines.training_step import TrainingStep
@@ -43,18 +42,23 @@ if TYPE_CHECKING:
     from nclforensics.config import RunConfig
     from nclforensics.losses.combined import LossTerms
     from nclforensics.networks.pivot import PivotNetwork
+    from nclforensics.pipelines.ranks import TrainingRanks
 
 LOG_EVERY: Final = 20  # steps; checkpoints fall on these steps, so that a resumed log continues the old one
 
 
 class Trainer:
-    """The loop. `run` steps until the budget is used up; everything else is called by it."""
+    """The loop. `run` steps until the budget is used up; everything else is called by it.
+
+    All ranks run it alike; the first one alone logs, validates and writes.
+    """
 
     def __init__(
         self,
         config: RunConfig,
         sources: TrainingSources,
         *,
+        ranks: TrainingRanks,
         report: Report = lambda _row: None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -64,10 +68,11 @@ class Trainer:
         self.should_stop = should_stop
         self.folder = Path(config.train.out)
         self.state = RunState()
-        self.accelerator = _accelerator(config)
-        self.device = self.accelerator.device
+        self.ranks = ranks
+        self.accelerator = ranks.accelerator
+        self.device = ranks.device
         network = initial_network(config)
-        check_space(self.folder, network)
+        ranks.on_first(lambda: check_space(self.folder, network))
         self.stride = network.stride
         optimizer = torch.optim.AdamW(
             _parameter_groups(network, config.train.weight_decay), lr=config.train.learning_rate
@@ -76,20 +81,22 @@ class Trainer:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # documented, not in the stub
         self.average = AveragedModel(network, multi_avg_fn=_ema_update(config.train.ema_decay), use_buffers=True)
         self.average.eval()
-        self.network, self.optimizer = self.accelerator.prepare(network, optimizer)
-        self.forward = torch.compile(self.network) if config.train.compile else self.network
-        self.step = TrainingStep(config, stride=self.stride, device=self.device)
+        self.network, self.optimizer = self.accelerator.prepare(synchronize_norms(network, ranks), optimizer)
+        self.forward = cast("nn.Module", torch.compile(self.network) if config.train.compile else self.network)
+        self.step = TrainingStep(config, stride=self.stride, device=self.device, ranks=ranks)
+        self.own_batch_size = config.train.batch_size // ranks.count
+        # Only the first rank validates: the others need not draw and keep the samples.
         self.validation = Validation(
             sources.validation,
-            count=config.train.validation_samples,
-            batch_size=config.train.batch_size,
+            count=config.train.validation_samples if ranks.first else 1,
+            batch_size=self.own_batch_size,
             device=self.device,
         )
 
     def resume(self) -> None:
         """Continue from the checkpoint of the run folder."""
         self.state = load_checkpoint(self.folder, network=self._plain, average=self.average, optimizer=self._adamw)
-        truncate_history(self.folder / HISTORY_FILE, self.state.step)
+        self.ranks.on_first(lambda: truncate_history(self.folder / HISTORY_FILE, self.state.step))
 
     def run(self) -> None:
         """Train until the budget is used up, or `should_stop` says so: then a checkpoint is left.
@@ -98,13 +105,20 @@ class Trainer:
             KeyboardInterrupt: If it was stopped.
             TrainingDivergedError: If the loss or its gradient is not finite; the last checkpoint is kept.
             OutputError: If a checkpoint cannot be written.
+            RankLostError: If another rank ended or hangs; the first rank has left a checkpoint of the last whole step.
         """
+        self.state = replace(self.state, sessions=self.state.sessions + 1)
         with ExitStack() as stack:
-            board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.state.step + 1)
-            stack.callback(board.close)
-            history = stack.enter_context((self.folder / HISTORY_FILE).open("a", encoding="utf-8"))
-            self.state = replace(self.state, sessions=self.state.sessions + 1)
-            self._loop(TrainingLog(history, board, self.report))
+            log = None
+            if self.ranks.first:
+                board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.state.step + 1)
+                stack.callback(board.close)
+                history = stack.enter_context((self.folder / HISTORY_FILE).open("a", encoding="utf-8"))
+                log = TrainingLog(history, board, self.report)
+            try:
+                self._loop(log)
+            except RankLostError as error:
+                raise RankLostError(f"{error} {self._rescued()}") from error
 
     def best_network(self) -> PivotNetwork:
         """Return the averaged network of the best validation, in eval mode, on the run's device."""
@@ -121,8 +135,8 @@ class Trainer:
     def _adamw(self) -> torch.optim.Optimizer:
         return cast("torch.optim.Optimizer", self.optimizer.optimizer)
 
-    def _loop(self, log: TrainingLog) -> None:
-        train = self.config.train
+    def _loop(self, log: TrainingLog | None) -> None:
+        every = self.config.train.validate_every
         source = self._batches()
         saved = started = time.monotonic()
         base = self.state.seconds
@@ -130,31 +144,41 @@ class Trainer:
             terms, rate = self._one_step(next(source))
             now = time.monotonic()
             self.state = replace(self.state, step=self.state.step + 1, seconds=base + now - started)
-            log.add(terms)
-            if self.state.step % LOG_EVERY == 0 or _budget_used(self.config, self.state):
-                log.write(self.state, learning_rate=rate, samples_per_step=train.batch_size)
-                if now - saved >= 60 * train.checkpoint_minutes:
-                    self._save()
-                    saved = now
-            if train.validate_every and self.state.step % train.validate_every == 0:
+            if log is not None and self._note(log, terms, rate) and now - saved >= self._seconds_between_checkpoints:
+                self._save()
+                saved = now
+            if every and self.state.step % every == 0:
                 self._validate(log)
             # Only between two steps are weights and counters of one and the same step.
-            if self.should_stop():
-                self._save()
+            stop, seconds = self.ranks.agree(stop=self.should_stop(), seconds=self.state.seconds)
+            self.state = replace(self.state, seconds=seconds)
+            if stop:
+                self.ranks.on_first(self._save)
                 raise KeyboardInterrupt
-        if not train.validate_every or self.state.step % train.validate_every:
+        if not every or self.state.step % every:
             self._validate(log)
-        self._save()
+        self.ranks.on_first(self._save)
+
+    def _note(self, log: TrainingLog, terms: LossTerms, rate: float) -> bool:
+        """Take a step into the log, and return whether a line was written: then a checkpoint may be, too."""
+        log.add(terms)
+        due = self.state.step % LOG_EVERY == 0 or _budget_used(self.config, self.state)
+        if due:
+            log.write(self.state, learning_rate=rate, samples_per_step=self.config.train.batch_size)
+        return due
+
+    @property
+    def _seconds_between_checkpoints(self) -> float:
+        return 60 * self.config.train.checkpoint_minutes
 
     def _batches(self) -> Iterator[TrainingSample]:
-        ranks, size = self.accelerator.num_processes, self.config.train.batch_size
         return batches(
             self.sources.train,
-            batch_size=size,
-            first=self.state.step * size * ranks,
+            batch_size=self.own_batch_size,
+            first=self.state.step * self.config.train.batch_size,
             workers=self.config.train.workers,
-            rank=self.accelerator.process_index,
-            ranks=ranks,
+            rank=self.ranks.index,
+            ranks=self.ranks.count,
         )
 
     def _one_step(self, batch: TrainingSample) -> tuple[LossTerms, float]:
@@ -163,17 +187,33 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.network.train()
-        terms = self.step(self.forward, batch, self.state.step)
-        if not math.isfinite(float(terms.total.detach())):
-            raise TrainingDivergedError(self._diverged(terms))
-        self.optimizer.zero_grad()
-        self.accelerator.backward(terms.total)
+        with self._whole_or_not_at_all():
+            terms = self.step(self.forward, batch, self.state.step)
+            if not math.isfinite(float(terms.total.detach())):
+                raise TrainingDivergedError(self._diverged(terms))
+            self.optimizer.zero_grad()
+            # Every rank has the gradient of the same total through its own images, and DistributedDataParallel takes
+            # the mean over ranks where the sum is wanted.
+            self.accelerator.backward(terms.total * self.ranks.count)
         norm = self.accelerator.clip_grad_norm_(self.network.parameters(), train.clip_norm)
         if not math.isfinite(float(norm)):
             raise TrainingDivergedError(self._diverged(terms))
         self.optimizer.step()
         self.average.update_parameters(self._plain)
         return terms, rate
+
+    @contextmanager
+    def _whole_or_not_at_all(self) -> Iterator[None]:
+        """Undo what a step does to the norms' running means if another rank is lost in its middle."""
+        buffers = list(self._plain.buffers()) if self.ranks.count > 1 else []
+        before = [buffer.clone() for buffer in buffers]
+        try:
+            with naming_lost_ranks():
+                yield
+        except RankLostError:
+            for buffer, value in zip(buffers, before, strict=True):
+                buffer.copy_(value)
+            raise
 
     def _diverged(self, terms: LossTerms) -> str:
         values = ", ".join(f"{name} {value:.3g}" for name, value in terms.scalars().items())
@@ -184,13 +224,28 @@ class Trainer:
             "Lower learning_rate or clip_norm, or train in fp32."
         )
 
-    def _validate(self, log: TrainingLog) -> None:
-        scores = self.validation(self.average.module)
-        log.write_scores(self.state, scores.scalars())
-        if scores.score > self.state.best_score:
-            self.state = replace(self.state, best_score=scores.score, best_step=self.state.step)
+    def _validate(self, log: TrainingLog | None) -> None:
+        def validated() -> RunState:
+            assert log is not None, "the first rank has a log"
+            scores = self.validation(self.average.module)
+            log.write_scores(self.state, scores.scalars())
+            if scores.score <= self.state.best_score:
+                return self.state
             tensors = storable(self.average.module.state_dict())
             write_tensors(self.folder / BEST_FILE, tensors, {"step": str(self.state.step)})
+            return replace(self.state, best_score=scores.score, best_step=self.state.step)
+
+        self.state = self.ranks.on_first(validated)
+
+    def _rescued(self) -> str:
+        """Save the last whole step after another rank was lost, if this is the rank to do it, and say where it is."""
+        if not self.ranks.first:
+            return "The first process leaves a checkpoint if it can."
+        self._save()
+        return (
+            f"The last whole step, {self.state.step}, is in {self.folder / CHECKPOINT_FILE}: go on with --resume, "
+            "with any number of processes that divides the batch."
+        )
 
     def _save(self) -> None:
         save_checkpoint(self.folder, self.state, network=self._plain, average=self.average, optimizer=self._adamw)
@@ -207,7 +262,8 @@ def initial_network(config: RunConfig) -> PivotNetwork:
     if not config.train.initial:
         return network
     model = load_model(config.train.initial)
-    if replace(model.config, image_head=config.model.image_head) != config.model:
+    same = replace(model.config, image_head=config.model.image_head, copy_matcher=config.model.copy_matcher)
+    if same != config.model:
         raise ConfigError(
             f'Expected the [model] table of the configuration to be that of "{config.train.initial}" ({model.config}), '
             f"got {config.model}."
@@ -231,16 +287,6 @@ def _budget_used(config: RunConfig, state: RunState) -> bool:
     return bool(train.steps and state.step >= train.steps) or bool(
         train.minutes and state.seconds >= 60 * train.minutes
     )
-
-
-def _accelerator(config: RunConfig) -> Accelerator:
-    device = select_device(config.train.device)
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    # A second run in one process may want another device or precision; accelerate keeps these for the whole process.
-    AcceleratorState._reset_state(reset_partial_state=True)  # noqa: SLF001 - accelerate offers no public way
-    precision = "bf16" if config.train.precision == "bf16" else "no"
-    return Accelerator(cpu=device.type == "cpu", mixed_precision=precision)
 
 
 def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

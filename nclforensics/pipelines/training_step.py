@@ -8,12 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from nclforensics.losses.combined import CombinedLoss, LossInputs, LossTerms
-from nclforensics.patches.mining import mine_patches
-from nclforensics.patches.roles import CONTOUR, assign_roles
+from nclforensics.losses.ranks import ALONE
+from nclforensics.patches.mining import MinedPatches, mine_patches
+from nclforensics.patches.roles import CONTOUR, IGNORED, assign_roles
 from nclforensics.pipelines.seeding import derived_seed
 
 if TYPE_CHECKING:
     from nclforensics.config import RunConfig
+    from nclforensics.losses.ranks import Ranks
     from nclforensics.networks.pivot import PivotOutput
     from nclforensics.pipelines.training_data import TrainingSample
 
@@ -25,13 +27,15 @@ class TrainingStep:
         config: Of the run.
         stride: Side of a patch in pixels.
         device: Where to compute.
+        ranks: The processes that share the batch, each with as many images: image i of rank r is image i R + r of all.
     """
 
-    def __init__(self, config: RunConfig, *, stride: int, device: torch.device) -> None:
+    def __init__(self, config: RunConfig, *, stride: int, device: torch.device, ranks: Ranks = ALONE) -> None:
         self.config = config
         self.stride = stride
         self.device = device
-        self.loss = CombinedLoss(config.losses)
+        self.ranks = ranks
+        self.loss = CombinedLoss(config.losses, ranks=ranks)
         self.generator = torch.Generator()
 
     def __call__(self, network: nn.Module, batch: TrainingSample, step: int) -> LossTerms:
@@ -39,8 +43,7 @@ class TrainingStep:
         output = cast("PivotOutput", network(as_images(batch.image, self.device)))
         masks, valid = batch.mask.to(self.device), batch.valid.to(self.device)
         roles = assign_roles(masks, self.stride, valid=valid)
-        self.generator.manual_seed(derived_seed(self.config.train.seed, "mining", step))
-        mined = mine_patches(roles, self.config.patches, generator=self.generator)
+        mined = self._mined(roles, step)
         contour = (roles == CONTOUR).flatten().nonzero().squeeze(1)
         inputs = LossInputs(
             logits=output.logits,
@@ -57,6 +60,22 @@ class TrainingStep:
         # Autocast changes nothing in the losses, which take float32; it allows the pair kernels bfloat16 products.
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.train.precision == "bf16"):
             return self.loss(inputs)
+
+    def _mined(self, roles: Tensor, step: int) -> MinedPatches:
+        """Return this rank's patches of those that one process would mine from the whole batch."""
+        self.generator.manual_seed(derived_seed(self.config.train.seed, "mining", step))
+        (images, height, width), count, rank = roles.shape, self.ranks.count, self.ranks.index
+        if count == 1:
+            return mine_patches(roles, self.config.patches, generator=self.generator)
+        if self.config.patches.scope == "batch":
+            everywhere = self.ranks.gather(roles).view(count, images, height, width).transpose(0, 1).flatten(0, 1)
+        else:  # images do not compete for patches: those of the others only take their part of the draw
+            everywhere = roles.new_full((images * count, height, width), IGNORED)
+            everywhere[rank::count] = roles
+        mined = mine_patches(everywhere, self.config.patches, generator=self.generator)
+        own = mined.groups % count == rank
+        groups = mined.groups[own] // count
+        return MinedPatches(mined.index[own] % (height * width) + groups * height * width, mined.roles[own], groups)
 
 
 def as_images(pixels: Tensor, device: torch.device) -> Tensor:

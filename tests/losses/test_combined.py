@@ -42,6 +42,7 @@ def test_total_is_the_weighted_sum() -> None:
     terms = CombinedLoss(config)(inputs_of(ROLES)).scalars()
     expected = 0.7 * terms["bce"] + 0.3 * terms["dice"] + 0.2 * terms["edge"] + 0.4 * terms["pivot_consistency"]
     expected += 0.5 * (terms["contrastive_plus"] + terms["contrastive_minus"]) / 2
+    assert terms.pop("image") == 0, "there is no image head; tests/losses/test_image_term.py has one"
     assert min(terms.values()) > 0
     assert expected == pytest.approx(terms["total"], rel=1e-6)
 

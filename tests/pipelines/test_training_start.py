@@ -1,0 +1,102 @@
+"""What a run may start from, another model's weights, and what may compile its network."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from nclforensics.config import ForgeConfig, RunConfig, TrainConfig
+from nclforensics.errors import ConfigError, WeightsMissingError
+from nclforensics.networks.build import build_network
+from nclforensics.networks.weights import load_model, save_model
+from nclforensics.pipelines.checkpoint import CHECKPOINT_FILE, read_tensors
+from nclforensics.pipelines.train import run_training
+from nclforensics.pipelines.trainer import initial_network
+from tests.photo_folders import make_photo_folder
+from tests.tiny_model import TINY_CONFIG, make_calibration, write_model
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def starting_from(initial: Path | str, config: RunConfig = TINY_CONFIG) -> RunConfig:
+    """Return a configuration of the tiny model's shape that starts from a model."""
+    return replace(config, train=TrainConfig(initial=str(initial)))
+
+
+def test_run_starts_from_a_models_weights(tmp_path: Path) -> None:
+    """Every weight and buffer is the model's, whatever torch's random state is."""
+    folder = write_model(tmp_path / "model", seed=5)
+    torch.manual_seed(99)
+    state = initial_network(starting_from(folder)).state_dict()
+    expected = load_model(folder).network.state_dict()
+    assert state.keys() == expected.keys()
+    assert all(torch.equal(state[name], expected[name]) for name in expected)
+
+
+def test_without_a_model_weights_follow_the_seed() -> None:
+    """An empty setting is a fresh network."""
+    states = []
+    for _ in range(2):
+        torch.manual_seed(7)
+        states.append(initial_network(starting_from("")).state_dict())
+    torch.manual_seed(7)
+    fresh = build_network(TINY_CONFIG.model).state_dict()
+    assert all(torch.equal(fresh[name], state[name]) for state in states for name in fresh)
+
+
+@pytest.mark.parametrize("wanted", [True, False], ids=["model without head", "run without head"])
+def test_the_image_head_may_be_on_one_side_only(tmp_path: Path, *, wanted: bool) -> None:
+    """A head that the model lacks stays random, one that the run does not want is left out; the rest is the model's."""
+    with_head, without = (
+        replace(TINY_CONFIG, model=replace(TINY_CONFIG.model, image_head=head)) for head in (True, False)
+    )
+    run, stored = (with_head, without) if wanted else (without, with_head)
+    torch.manual_seed(1)
+    folder, network = tmp_path / "model", build_network(stored.model)
+    save_model(folder, network, stored, name="tiny", calibration=make_calibration(), training={"source": "none"})
+    torch.manual_seed(2)
+    state = initial_network(starting_from(folder, run)).state_dict()
+    torch.manual_seed(2)
+    fresh, model = build_network(run.model).state_dict(), network.state_dict()
+    assert state.keys() == fresh.keys()
+    for name, value in state.items():
+        assert torch.equal(value, model[name] if name in model else fresh[name])
+    assert bool(state.keys() - model.keys()) == wanted
+
+
+def test_model_of_another_shape_is_refused(tmp_path: Path) -> None:
+    """The message shows both shapes."""
+    folder = write_model(tmp_path / "model")
+    wider = replace(TINY_CONFIG, model=replace(TINY_CONFIG.model, embedding_dim=16))
+    with pytest.raises(ConfigError, match=r"\[model\].*embedding_dim=8.*embedding_dim=16"):
+        initial_network(starting_from(folder, wider))
+
+
+def test_missing_model_is_named(tmp_path: Path) -> None:
+    """There is nothing to start from."""
+    with pytest.raises(WeightsMissingError, match="nowhere"):
+        initial_network(starting_from(tmp_path / "nowhere"))
+
+
+@pytest.mark.skipif(shutil.which("c++") is None and shutil.which("g++") is None, reason="there is no C++ compiler")
+@pytest.mark.filterwarnings("ignore")  # torch's compiler warns of its own affairs
+def test_compiled_network_learns_the_same(tmp_path: Path) -> None:
+    """One step of a compiled run leaves weights under their usual names, near those of a run that is not compiled."""
+    photos = make_photo_folder(tmp_path / "photos", count=12)
+    tensors = []
+    for compiled in (False, True):
+        train = TrainConfig(photos=str(photos), out=str(tmp_path / str(compiled)), steps=1, batch_size=2, workers=0)
+        train = replace(train, warmup_steps=1, validation_share=0.3, validation_samples=2, device="cpu")
+        train = replace(train, validate_every=0, learning_rate=1e-4, compile=compiled)
+        run_training(replace(TINY_CONFIG, forge=ForgeConfig(size=64), train=train))
+        tensors.append(read_tensors(tmp_path / str(compiled) / CHECKPOINT_FILE))
+    assert tensors[0].keys() == tensors[1].keys()
+    weights = [name for name in tensors[0] if name.startswith("network.") and tensors[0][name].is_floating_point()]
+    differences = torch.cat([(tensors[0][name] - tensors[1][name]).abs().flatten() for name in weights])
+    assert differences.max() < 1e-3
+    assert differences.median() < 1e-6
