@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nclforensics.errors import MissingInputError
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 
 def read_path_list(source: Path, *, separator: bytes) -> list[Path]:
-    r"""Return the paths of a list; empty entries do not count.
+    r"""Return the paths and objects of a list; empty entries do not count.
 
     Args:
         source: A file, or "-" for stdin.
@@ -26,4 +29,6 @@ def read_path_list(source: Path, *, separator: bytes) -> list[Path]:
         raise MissingInputError(f"Expected a list of paths in {source}, cannot read it: {error.strerror}.") from error
     if separator == b"\n":
         content = content.replace(b"\r\n", b"\n")
-    return [Path(os.fsdecode(entry)) for entry in content.split(separator) if entry]
+    from nclforensics.pipelines.remote_inputs import input_path  # noqa: PLC0415 - keeps `nclf --help` quick
+
+    return [input_path(os.fsdecode(entry)) for entry in content.split(separator) if entry]

@@ -21,6 +21,8 @@ from nclforensics.cli.path_lists import read_path_list
 from nclforensics.cli.report import ReportsOption, write_reports
 from nclforensics.cli.scan_options import (
     CaseOption,
+    Engine,
+    EngineOption,
     FailOn,
     FailOnOption,
     From0Option,
@@ -31,6 +33,8 @@ from nclforensics.cli.scan_options import (
     OverlayOption,
     PathsArgument,
     RateOption,
+    RayAddressOption,
+    RayWorkersOption,
     ReplaceOption,
     ResumeOption,
     ScoreMapOption,
@@ -44,6 +48,7 @@ from nclforensics.config import ScanConfig
 from nclforensics.errors import EXIT_FAIL_ON_MET, EXIT_SOME_SKIPPED, NoReadableImageError, UsageError
 
 if TYPE_CHECKING:
+    from nclforensics.pipelines.ray_cluster import RaySettings
     from nclforensics.pipelines.scan_plan import ScanPlan
 
 EXAMPLES: Final = (
@@ -52,10 +57,15 @@ EXAMPLES: Final = (
     "nclf scan a.jpg b.tif --out masks/ --overlay --score-map --case 2026-117 --operator 'A. Examiner'\n\n"
     "nclf scan photos/ --out masks/ --resume\n\n"
     "find . -name '*.jpg' -print0 | nclf scan --from0 - --out /tmp/masks --json | jq .decision\n\n"
+    "nclf scan s3://bucket/photos --out masks/ --engine ray --ray-address head:6379\n\n"
     "nclf scan upload.jpg --out /tmp/masks --quiet --fail-on evidence || echo 'have a look'"
 )
-STDIN: Final = Path("-")
-STOPPING: Final = "Stopping after this image; once more stops at once. --resume finishes the scan."
+STDIN: Final = "-"
+STOPPING: Final = {
+    Engine.LOCAL: "Stopping after this image; once more stops at once. --resume finishes the scan.",
+    Engine.RAY: "Stopping when the workers have finished the images that they have; once more stops at once. "
+    "--resume finishes the scan.",
+}
 
 
 def scan(
@@ -80,6 +90,9 @@ def scan(
     json: JsonOption = False,
     fail_on: FailOnOption = None,
     report: ReportsOption = None,
+    engine: EngineOption = Engine.LOCAL,
+    ray_address: RayAddressOption = None,
+    ray_workers: RayWorkersOption = None,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
@@ -91,6 +104,7 @@ def scan(
     _refuse_both("--threshold", threshold is not None, "--fpr", fpr is not None)
     _refuse_both("--quiet", quiet, "--verbose", verbose)
     prepare_torch()
+    ray = _ray_settings(engine, ray_address, ray_workers)
     from nclforensics.networks.weights import load_model  # noqa: PLC0415 - torch loads only when needed
     from nclforensics.pipelines.records import record_line  # noqa: PLC0415
     from nclforensics.pipelines.run_document import Custody  # noqa: PLC0415
@@ -108,8 +122,8 @@ def scan(
         score_map=score_map,
     )
     custody = Custody(command=tuple(context.obj or ()), case=case, operator=operator, weights=weights)
-    summary, stop = ScanSummary(), StopRequest(STOPPING)
-    with stop, closing(scan_images(plan, model, config, custody=custody, should_stop=stop)) as outcomes:
+    summary, stop = ScanSummary(), StopRequest(STOPPING[engine])
+    with stop, closing(scan_images(plan, model, config, custody=custody, should_stop=stop, ray=ray)) as outcomes:
         for outcome in progress(outcomes, total=len(plan.images), unit="image", quiet=quiet or verbose):
             summary.add(outcome)
             if verbose:
@@ -128,19 +142,32 @@ def _refuse_both(name: str, given: bool, other: str, other_given: bool) -> None:
         raise UsageError(f"Expected {name} or {other}, got both. Leave one out.")
 
 
-def _plan(paths: list[Path], from0: Path | None, *, out: Path, force: bool, resume: bool) -> ScanPlan:
+def _ray_settings(engine: Engine, address: str | None, workers: int | None) -> RaySettings | None:
+    """Return where to scan on Ray, None to scan on this machine."""
+    if engine is Engine.LOCAL:
+        for name, value in (("--ray-address", address), ("--ray-workers", workers)):
+            if value is not None:
+                raise UsageError(f"Expected --engine ray with {name}, got --engine local. Leave one out.")
+        return None
+    from nclforensics.pipelines.ray_cluster import RaySettings  # noqa: PLC0415 - torch loads only when needed
+
+    return RaySettings(address=address, workers=workers)
+
+
+def _plan(paths: list[str], from0: Path | None, *, out: Path, force: bool, resume: bool) -> ScanPlan:
     """Return the plan for the arguments and the lists of paths that they name."""
-    from nclforensics.pipelines.scan_plan import plan_scan  # noqa: PLC0415 - loads OpenCV
+    from nclforensics.pipelines.remote_inputs import input_path  # noqa: PLC0415 - loads OpenCV
+    from nclforensics.pipelines.scan_plan import plan_scan  # noqa: PLC0415
 
     if not paths and from0 is None:
         raise UsageError("Expected photos or folders to scan, or a list of them with --from0, got neither.")
-    if paths.count(STDIN) + (from0 == STDIN) > 1:
+    if paths.count(STDIN) + (from0 == Path(STDIN)) > 1:
         raise UsageError('Expected one list on stdin, got "-" more than once. Leave one out.')
     inputs: list[Path] = []
     listed: list[Path] = []
     for path in paths:
-        lines = read_path_list(STDIN, separator=b"\n") if path == STDIN else []
-        inputs += lines if path == STDIN else [path]
+        lines = read_path_list(Path(STDIN), separator=b"\n") if path == STDIN else []
+        inputs += lines if path == STDIN else [input_path(path)]
         listed += lines
     if from0 is not None:
         lines = read_path_list(from0, separator=b"\0")

@@ -15,8 +15,18 @@ class FailOn(StrEnum):
     EVIDENCE = "evidence"
 
 
+class Engine(StrEnum):
+    """What `nclf scan` computes on."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
 PathsArgument: TypeAlias = Annotated[
-    list[Path] | None, typer.Argument(help='Photos and folders; "-" reads one path a line from stdin.')
+    list[str] | None,  # not paths, which would make s3:/a of s3://a
+    typer.Argument(
+        help='Photos and folders, also as a URI such as s3://bucket/photos; "-" reads one path a line from stdin.'
+    ),
 ]
 OutOption: TypeAlias = Annotated[Path, typer.Option("--out", "-o", help="Folder for masks and records.", metavar="DIR")]
 From0Option: TypeAlias = Annotated[
@@ -59,6 +69,18 @@ FailOnOption: TypeAlias = Annotated[
         help="End with exit code 10 if any image shows localized evidence. Inconclusive and skipped images do not "
         "count; skipped ones end with 17 where none shows evidence.",
     ),
+]
+EngineOption: TypeAlias = Annotated[
+    Engine,
+    typer.Option("--engine", help="Scan on this machine, or on Ray's workers; needs pip install 'nclforensics[ray]'."),
+]
+RayAddressOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--ray-address", help="HOST:PORT of a Ray cluster. Default: one is started on this machine."),
+]
+RayWorkersOption: TypeAlias = Annotated[
+    int | None,
+    typer.Option("--ray-workers", help="Number of workers. Default: as many as the cluster has room for.", min=1),
 ]
 VerboseOption: TypeAlias = Annotated[
     bool, typer.Option("--verbose", "-v", help="Tell the outcome of each image on stderr.")

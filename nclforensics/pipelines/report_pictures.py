@@ -6,7 +6,6 @@ So photos are decoded in this process: their very bytes were decoded before, by 
 from __future__ import annotations
 
 import struct
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import cv2
@@ -15,12 +14,15 @@ import numpy as np
 from nclforensics.data.images import read_image, sha256_of
 from nclforensics.errors import MissingInputError, UnreadableImageError
 from nclforensics.pipelines.outputs import OVERLAY_SUFFIX, SUFFIXES, digest_of, encode_png, is_inside
+from nclforensics.pipelines.remote_inputs import on_disk, recorded_input
 from nclforensics.reports.overlay import UINT16_MAX, color_score_map, outline_mask
 from nclforensics.reports.scan_document import Pictures
 from nclforensics.reports.upright import upright, upright_size
 from nclforensics.results import ScanFinding
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from nclforensics.results import Outcome
@@ -67,12 +69,13 @@ class PictureMaker:
 
     def _photo(self, finding: ScanFinding, notes: list[str]) -> NDArray[np.uint8] | None:
         """Return the photo; it is not even decoded where its bytes are not those that were scanned."""
-        path = Path(self._working_folder, finding.path)
+        path = recorded_input(finding.path, working_folder=str(self._working_folder))
         try:
             if sha256_of(path) != finding.sha256:
                 notes.append("The photo is not shown: the file was changed since the scan.")
                 return None
-            loaded = read_image(path)
+            with on_disk(path) as file:
+                loaded = read_image(file)
         except (OSError, MissingInputError):
             notes.append("The photo is not shown: it is no longer where it was scanned.")
             return None

@@ -135,6 +135,7 @@ def continued(run: dict[str, Any], *, out: Path) -> tuple[dict[str, Any], Earlie
         "started": run["started"],
         "command": run["command"],
         "operator": run["operator"],
+        "engine": run.get("engine"),
         "host": run["host"],
         "git_commit": run["git_commit"],
         "status_before": earlier.get("status"),
@@ -144,6 +145,7 @@ def continued(run: dict[str, Any], *, out: Path) -> tuple[dict[str, Any], Earlie
         "unreadable_lines": records.unreadable_lines,
     }
     first = {key: earlier[key] for key in ("case", "operator", "command", "started", "host", "git_commit")}
+    first["engine"] = earlier.get("engine", run.get("engine"))
     return {**run, **first, "resumed": [*earlier["resumed"], note]}, records
 
 

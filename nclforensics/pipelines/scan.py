@@ -6,20 +6,22 @@ what concerns the whole run (no model, no device, no place to write) is raised.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nclforensics.pipelines.examination import Examiner
 from nclforensics.pipelines.outputs import locked
 from nclforensics.pipelines.records import ScanRecords
 from nclforensics.pipelines.resume import EarlierRecords, clear_leftovers, continued
 from nclforensics.pipelines.run_document import Custody, run_document
-from nclforensics.pipelines.scan_engine import ScanEngine
+from nclforensics.pipelines.scan_engine import LocalEngine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from nclforensics.config import ScanConfig
     from nclforensics.networks.weights import LoadedModel
+    from nclforensics.pipelines.ray_cluster import RaySettings
+    from nclforensics.pipelines.ray_engine import RayEngine
     from nclforensics.pipelines.scan_plan import ScanPlan
     from nclforensics.results import Outcome
 
@@ -31,6 +33,7 @@ def scan_images(
     *,
     custody: Custody | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    ray: RaySettings | None = None,
 ) -> Generator[Outcome]:
     """Scan the planned images; each result is on disk before it is yielded.
 
@@ -40,24 +43,35 @@ def scan_images(
         config: Settings.
         custody: Command line, case and operator, for the record.
         should_stop: Asked before each image; once it is true, the scan ends as if interrupted, ready to be resumed.
+        ray: Scan on the workers of a Ray cluster; None scans on this machine. The results are the same.
 
     Raises:
-        DeviceUnavailableError: If this machine does not have the device.
+        DeviceUnavailableError: If this machine, or the cluster, does not have the device, or there is no cluster.
         UsageError: If the tile is too small for the network, threshold or region size are no shares, or the scan to be
             resumed was begun with other settings.
         WeightsMismatchError: If the scan to be resumed was begun with other weights.
         OutputError: If a result cannot be written.
         KeyboardInterrupt: If `should_stop` said so.
     """
-    examiner = Examiner(model, config)
-    run = run_document(plan, model, examiner, custody or Custody())
-    return _recorded(plan, examiner, run, should_stop)
+    engine: LocalEngine | RayEngine
+    if ray is None:
+        engine = LocalEngine(Examiner(model, config))
+    else:
+        from nclforensics.pipelines.ray_engine import RayEngine  # noqa: PLC0415 - Ray is an extra
+
+        engine = RayEngine(ray, plan, model, config)
+    return _recorded(plan, model, engine, custody or Custody(), should_stop)
 
 
 def _recorded(
-    plan: ScanPlan, examiner: Examiner, run: dict[str, Any], should_stop: Callable[[], bool]
+    plan: ScanPlan,
+    model: LoadedModel,
+    engine: LocalEngine | RayEngine,
+    custody: Custody,
+    should_stop: Callable[[], bool],
 ) -> Generator[Outcome]:
-    with locked(plan.out), examiner:
+    with locked(plan.out), engine:
+        run = {**run_document(plan, model, engine.conditions, custody), "engine": engine.description}
         earlier = None
         if plan.resume:
             run, earlier = continued(run, out=plan.out)
@@ -66,6 +80,6 @@ def _recorded(
             clear_leftovers(plan, replaced := EarlierRecords(plan.out))
             replaced.discard()
         with ScanRecords(plan.out, run) as records:
-            yield from ScanEngine(plan, examiner, records, earlier).run(should_stop)
+            yield from engine.run(plan, records, earlier, should_stop)
             if earlier is not None:
                 earlier.discard()

@@ -16,12 +16,12 @@ from collections import deque
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from nclforensics.data.images import LoadedImage, sha256_of
 from nclforensics.errors import MissingInputError, OutputError, UnreadableImageError
-from nclforensics.pipelines.decoder_pool import DecoderPool
 from nclforensics.pipelines.outputs import remove_outputs, write_atomic
+from nclforensics.pipelines.remote_inputs import InputReader
 from nclforensics.pipelines.resume import still_holds
 from nclforensics.results import ScanFinding, SkippedImage
 
@@ -65,6 +65,104 @@ class _Job:
         return self.loaded.result().pixels.size // 3
 
 
+class LocalEngine:
+    """Scans on this machine; a context manager, which holds what the examiner changes for the whole process.
+
+    Args:
+        examiner: Computes.
+
+    Attributes:
+        conditions: Settings, device and threads, for the record.
+        description: What `run.json` says about the engine.
+    """
+
+    def __init__(self, examiner: Examiner) -> None:
+        self.conditions = examiner
+        self.description: dict[str, Any] = {"name": "local"}
+
+    def __enter__(self) -> Self:
+        self.conditions.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.conditions.__exit__(*error)
+
+    def run(
+        self,
+        plan: ScanPlan,
+        records: ScanRecords,
+        earlier: EarlierRecords | None,
+        should_stop: Callable[[], bool],
+    ) -> Generator[Outcome]:
+        """Scan the planned images; arguments and errors are those of `ScanEngine`."""
+        return ScanEngine(plan, self.conditions, records, earlier).run(should_stop)
+
+
+class OutcomeRecorder:
+    """Writes the outputs of images as they come, and records the outcomes one after the other; a context manager.
+
+    Args:
+        plan: Names the output folder, and whether it may hold outputs of an earlier run.
+        records: Where each outcome is appended.
+        resumed: Whether the run goes on with an earlier one.
+
+    Attributes:
+        writers: Threads for everything that must not hold up the calling one.
+    """
+
+    def __init__(self, plan: ScanPlan, records: ScanRecords, *, resumed: bool) -> None:
+        self._out = plan.out
+        self._records = records
+        self._removes = plan.replace or resumed
+        self._broken = False
+        self.writers = ThreadPoolExecutor(WORKERS, thread_name_prefix="write")
+        self._recorder = ThreadPoolExecutor(1, thread_name_prefix="record")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # In this order: nothing new is written, then the recorder sees what became of the rest.
+        self.writers.shutdown(cancel_futures=True)
+        self._recorder.shutdown()
+
+    def write(self, image: PlannedImage, files: dict[str, bytes]) -> None:
+        """Write the outputs of an image, none if it was skipped, in place of those of an earlier run.
+
+        Raises:
+            OutputError: If one cannot be written; none is left then.
+        """
+        if self._removes:
+            remove_outputs(self._out, image.name)
+        try:
+            for name, content in files.items():
+                write_atomic(self._out / name, content)
+        except OutputError:
+            remove_outputs(self._out, image.name)  # without all of them there is no record
+            raise
+
+    def record(self, image: PlannedImage, written: Future[tuple[Outcome, float | None]]) -> Future[Outcome]:
+        """Append an outcome, once it is there and those before it are appended; to be called in the plan's order.
+
+        Args:
+            image: The image.
+            written: What was found and the seconds it took, None if it was found before the run was resumed.
+        """
+        return self._recorder.submit(self._record, image, written)
+
+    def _record(self, image: PlannedImage, written: Future[tuple[Outcome, float | None]]) -> Outcome:
+        """Append an outcome to the records; after a failure none follows, since they are in the plan's order."""
+        broken, self._broken = self._broken, True  # until the record is there
+        outcome, seconds = written.result()
+        if broken:
+            if seconds is not None:  # what has no record must not look like a result
+                remove_outputs(self._out, image.name)
+            raise CancelledError
+        self._records.add(outcome, seconds=seconds)
+        self._broken = False
+        return outcome
+
+
 class ScanEngine:
     """Runs the stages of one scan.
 
@@ -86,7 +184,6 @@ class ScanEngine:
         self._next: PlannedImage | None = next(self._waiting, None)
         self._ahead: deque[_Job] = deque()
         self._behind: deque[_Job] = deque()
-        self._broken = False
 
     def run(self, should_stop: Callable[[], bool]) -> Generator[Outcome]:
         """Scan the planned images; each outcome is recorded before it is yielded.
@@ -113,12 +210,10 @@ class ScanEngine:
     def _threads(self) -> Iterator[None]:
         with ExitStack() as stack:
             max_pixels = self._examiner.config.max_pixels
-            self._decoders = stack.enter_context(DecoderPool(DECODERS, max_pixels=max_pixels))
-            self._writers = ThreadPoolExecutor(WORKERS, thread_name_prefix="write")
-            self._recorder = ThreadPoolExecutor(1, thread_name_prefix="record")
-            # Left in the opposite order: nothing new is written, then the recorder sees what became of the rest.
-            stack.callback(self._recorder.shutdown)
-            stack.callback(self._writers.shutdown, cancel_futures=True)
+            self._decoders = stack.enter_context(InputReader(DECODERS, max_pixels=max_pixels))
+            recorder = OutcomeRecorder(self._plan, self._records, resumed=self._earlier is not None)
+            self._recorder = stack.enter_context(recorder)
+            self._writers = recorder.writers
             yield
 
     def _admit(self) -> None:
@@ -139,7 +234,7 @@ class ScanEngine:
         under_way = [*self._ahead, *self._behind]
         if not under_way:
             return True
-        if len(under_way) >= IMAGES_UNDER_WAY or _is_large_file(image.path):
+        if len(under_way) >= IMAGES_UNDER_WAY or is_large_file(image.path):
             return False
         return sum(job.pixels() for job in under_way) < PIXELS_UNDER_WAY
 
@@ -151,7 +246,7 @@ class ScanEngine:
             job.outcome = self._writers.submit(lambda: (kept, None))
         else:
             job.outcome = self._examined(job, start)
-        job.recorded = self._recorder.submit(self._record, job.image, job.outcome)
+        job.recorded = self._recorder.record(job.image, job.outcome)
         self._behind.append(job)
 
     def _examined(self, job: _Job, start: float) -> Future[tuple[Outcome, float | None]]:
@@ -171,38 +266,15 @@ class ScanEngine:
         self, image: PlannedImage, loaded: LoadedImage, score_map: NDArray[np.float32], start: float
     ) -> tuple[Outcome, float]:
         try:
-            finding, files = self._examiner.conclude(image, loaded, score_map)
-            after = _unchanged(image.path, loaded)
+            finding, files = concluded(self._examiner, image, loaded, score_map)
         except IMAGE_ERRORS as error:
             return self._skip(image, error, start)
-        self._remove_earlier(image)
-        try:
-            for name, content in files.items():
-                write_atomic(self._plan.out / name, content)
-        except OutputError:
-            remove_outputs(self._plan.out, image.name)  # without all of them there is no record
-            raise
-        return dataclasses.replace(finding, sha256_after=after), time.perf_counter() - start
+        self._recorder.write(image, files)
+        return finding, time.perf_counter() - start
 
     def _skip(self, image: PlannedImage, error: Exception, start: float) -> tuple[Outcome, float]:
-        self._remove_earlier(image)
-        return _skipped(image.path, error), time.perf_counter() - start
-
-    def _remove_earlier(self, image: PlannedImage) -> None:
-        if self._plan.replace or self._earlier is not None:
-            remove_outputs(self._plan.out, image.name)
-
-    def _record(self, image: PlannedImage, written: Future[tuple[Outcome, float | None]]) -> Outcome:
-        """Append an outcome to the records; after a failure none follows, since they are in the plan's order."""
-        broken, self._broken = self._broken, True  # until the record is there
-        outcome, seconds = written.result()
-        if broken:
-            if seconds is not None:  # what has no record must not look like a result
-                remove_outputs(self._plan.out, image.name)
-            raise CancelledError
-        self._records.add(outcome, seconds=seconds)
-        self._broken = False
-        return outcome
+        self._recorder.write(image, {})
+        return skipped(image.path, error), time.perf_counter() - start
 
     def _recorded(self, *, wait: bool) -> Iterator[Outcome]:
         """Yield the outcomes that are recorded by now; if nothing else can be done, wait for one."""
@@ -220,28 +292,27 @@ class ScanEngine:
             yield from self._recorded(wait=True)
 
 
-def _is_large_file(path: Path) -> bool:
-    try:
-        return path.stat().st_size > LARGE_FILE
-    except (OSError, ValueError):
-        return False
-
-
-def _unchanged(path: Path, loaded: LoadedImage) -> str:
-    """Return the digest of the file as it is now.
+def concluded(
+    examiner: Examiner, image: PlannedImage, loaded: LoadedImage, score_map: NDArray[np.float32]
+) -> tuple[ScanFinding, dict[str, bytes]]:
+    """Return the finding about an image that is still as it was read, and the output files by their names.
 
     Raises:
+        MemoryError: If there is not enough of it.
+        OSError: If the image can no longer be read.
         UnreadableImageError: If it is no longer the one that was read.
     """
-    after = sha256_of(path)
+    finding, files = examiner.conclude(image, loaded, score_map)
+    after = sha256_of(image.path)
     if after != loaded.sha256:
         raise UnreadableImageError(
-            f"{path} changed while it was scanned: sha256 {loaded.sha256[:12]}... before, {after[:12]}... after."
+            f"{image.path} changed while it was scanned: sha256 {loaded.sha256[:12]}... before, {after[:12]}... after."
         )
-    return after
+    return dataclasses.replace(finding, sha256_after=after), files
 
 
-def _skipped(path: Path, error: Exception) -> SkippedImage:
+def skipped(path: Path, error: Exception) -> SkippedImage:
+    """Return the record of an image that could not be scanned."""
     sha256, size = None, None
     try:
         status = path.stat()
@@ -250,3 +321,11 @@ def _skipped(path: Path, error: Exception) -> SkippedImage:
     except (OSError, ValueError):
         pass
     return SkippedImage(path=str(path), reason=str(error), error=type(error).__name__, sha256=sha256, size_bytes=size)
+
+
+def is_large_file(path: Path) -> bool:
+    """Return whether a file may hold so many pixels that it is read alone."""
+    try:
+        return path.stat().st_size > LARGE_FILE
+    except (OSError, ValueError):
+        return False

@@ -2,6 +2,7 @@
 
 Folders are searched for image suffixes; links are followed, and each real folder is searched once, so that a loop of
 links ends. Whatever has an image's name is planned, also if it turns out to be no file: it becomes a skipped record.
+Objects in a store (`RemotePath`) are found likewise below the URI that the user names.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 from nclforensics.data.images import IMAGE_SUFFIXES
 from nclforensics.errors import MissingInputError, OutputError
 from nclforensics.pipelines.outputs import SUFFIXES, OutputNames, check_output_folder, is_inside, resolved
+from nclforensics.pipelines.remote_inputs import RemotePath
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -60,7 +62,8 @@ def plan_scan(
     """Expand folders, drop duplicates, name the outputs, and check everything that can be checked before reading.
 
     Args:
-        inputs: Folders, searched recursively for image suffixes, and files, tried whatever their suffix.
+        inputs: Folders, searched recursively for image suffixes, and files, tried whatever their suffix; either may lie
+            in an object store (`remote_inputs.input_path`).
         out: The output folder; images below it are never inputs of a folder that contains it.
         force: Allow an output folder inside an input folder, and replace an earlier run's results.
         resume: Go on with the run that `out` holds, if it holds one.
@@ -70,12 +73,13 @@ def plan_scan(
     Raises:
         MissingInputError: If a path that is not listed does not exist, or there is no image at all.
         OutputError: If the output folder is refused.
+        UsageError: If an input lies in a store for which a package is missing.
     """
     lenient = set(listed)
     for path in inputs:
-        if path not in lenient and not os.path.lexists(path):
+        if path not in lenient and not _exists(path):
             raise MissingInputError(f"Expected a file or a folder at {path}, found nothing. No image was scanned.")
-    check_output_folder(out, [path for path in inputs if os.path.isdir(path)], force=force, resume=resume)  # noqa: PTH112
+    check_output_folder(out, [path for path in inputs if _is_local_folder(path)], force=force, resume=resume)
     names = OutputNames()
     seen: set[Path] = set()
     images: list[PlannedImage] = []
@@ -103,15 +107,46 @@ def digest_of_paths(paths: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
+def _exists(path: Path) -> bool:
+    """Return whether there is something, be it a link to nothing.
+
+    Raises:
+        MissingInputError: If an object store does not tell.
+    """
+    if not isinstance(path, RemotePath):
+        return os.path.lexists(path)
+    try:
+        return path.exists()
+    except OSError as error:
+        raise MissingInputError(f"Cannot look for {path}: {error}. No image was scanned.") from error
+
+
+def _is_local_folder(path: Path) -> bool:
+    return not isinstance(path, RemotePath) and os.path.isdir(path)  # noqa: PTH112 - unlike Path.is_dir it never raises
+
+
 def _expand(path: Path, *, out: Path) -> Iterator[tuple[Path, Path, str | None]]:
     """Yield the images that an input stands for: path, path below that input, and what is known to be wrong."""
-    if not os.path.isdir(path):  # noqa: PTH112 - unlike Path.is_dir it never raises
+    if isinstance(path, RemotePath):
+        yield from _expand_remote(path)
+        return
+    if not _is_local_folder(path):
         yield path, Path(path.name), None
         return
     excluded = resolved(out) if is_inside(out, path) else None
     problems: dict[Path, str] = {}
     for image in sorted([*_images_below(path, problems, excluded), *problems]):
         yield image, Path(path.name) if image == path else image.relative_to(path), problems.get(image)
+
+
+def _expand_remote(path: RemotePath) -> Iterator[tuple[Path, Path, None]]:
+    """Yield the objects that a URI stands for; one named like an image is one, so that a list of them costs nothing."""
+    is_image = path.suffix.lower() in IMAGE_SUFFIXES
+    try:
+        images = path.images_below() if not is_image and path.is_dir() else [(path, Path(path.name))]
+    except OSError as error:
+        raise MissingInputError(f"Cannot list {path}: {error}. No image was scanned.") from error
+    yield from ((image, relative, None) for image, relative in images)
 
 
 def _images_below(folder: Path, problems: dict[Path, str], excluded: Path | None) -> Iterator[Path]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import random
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from nclforensics.config import ScanConfig, from_tables
@@ -18,6 +17,7 @@ from nclforensics.errors import ConfigError, MissingInputError, UnreadableImageE
 from nclforensics.networks.weights import load_model
 from nclforensics.pipelines.examination import Examiner
 from nclforensics.pipelines.outputs import MASK_SUFFIX, RESULTS_FILE, RUN_FILE, SUFFIXES
+from nclforensics.pipelines.remote_inputs import input_path, on_disk, recorded_input
 from nclforensics.pipelines.resume import file_has_digest, parse_line, read_run
 from nclforensics.pipelines.run_document import digest_of_config, versions
 from nclforensics.pipelines.scan_plan import PlannedImage, digest_of_paths
@@ -25,6 +25,7 @@ from nclforensics.results import ScanFinding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from nclforensics.results import Outcome
 
@@ -167,8 +168,7 @@ def _input_difference(outcome: Outcome, run: dict[str, Any]) -> str | None:
 
 
 def _place(path: str, run: dict[str, Any]) -> Path:
-    """Return where an input lies: a relative path was relative to the folder that the scan ran in."""
-    return Path(str(run.get("working_folder", "")), path)
+    return recorded_input(path, working_folder=str(run.get("working_folder", "")))
 
 
 def _draw(chosen: list[ScanFinding], finding: ScanFinding, seen: int, *, sample: int, dice: random.Random) -> None:
@@ -202,9 +202,10 @@ def _scan_again(findings: list[ScanFinding], run: dict[str, Any], *, weights: st
 
 
 def _difference_again(finding: ScanFinding, examiner: Examiner, run: dict[str, Any]) -> str | None:
-    image = PlannedImage(Path(finding.path), finding.mask.removesuffix(MASK_SUFFIX))
+    image = PlannedImage(input_path(finding.path), finding.mask.removesuffix(MASK_SUFFIX))
     try:
-        loaded = open_image(_place(finding.path, run), max_pixels=examiner.config.max_pixels).examine()
+        with on_disk(_place(finding.path, run)) as file:
+            loaded = open_image(file, max_pixels=examiner.config.max_pixels).examine()
         again, _ = examiner.conclude(image, loaded, examiner.localize(loaded))
     except (UnreadableImageError, MissingInputError, MemoryError) as error:
         return f"{finding.path} could not be scanned again: {error}"
