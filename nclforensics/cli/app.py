@@ -12,6 +12,8 @@ from nclforensics.cli.console import EXIT_PIPE_CLOSED, discard_stdout, print_err
 from nclforensics.cli.data import app as data_app
 from nclforensics.cli.eval import EXAMPLES as EVAL_EXAMPLES
 from nclforensics.cli.eval import evaluate
+from nclforensics.cli.export import EXAMPLES as EXPORT_EXAMPLES
+from nclforensics.cli.export import export
 from nclforensics.cli.forge import EXAMPLES as FORGE_EXAMPLES
 from nclforensics.cli.forge import forge
 from nclforensics.cli.kernels import kernels
@@ -69,6 +71,7 @@ app.command(epilog=TRAIN_EXAMPLES)(train)
 app.command("eval", epilog=EVAL_EXAMPLES)(evaluate)
 app.command("evaluate", hidden=True)(evaluate)
 app.command(epilog=FORGE_EXAMPLES)(forge)
+app.command(epilog=EXPORT_EXAMPLES)(export)
 app.add_typer(data_app, name="data")
 app.add_typer(kernels, name="kernels")
 

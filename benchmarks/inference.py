@@ -1,0 +1,244 @@
+"""What computes score maps fastest on a CPU, and by how much their scores differ.
+
+    python benchmarks/inference.py [--megapixels 1 12] [--seconds 300] [--threads N] [--weights NAME|DIR]
+
+Every engine gets the same photo as uint8 pixels and returns its score map. "eager fp32" is the network as it is built,
+"Localizer" is what `nclf scan` computes with (batch norms folded); both cut images of more than 2048 x 2048 pixels
+into tiles, the engines called "whole" never do. All engines take turns, round after round, so that a machine that is
+busy for a while slows all of them: the ratio is the median over the rounds of the seconds of "eager fp32" over an
+engine's own. Engines that are not installed are named with the reason. Last, `nclf scan` of one 24-megapixel JPEG runs
+in a process of its own, for its peak of resident memory. No round is begun after --seconds; one is always made.
+"""
+
+# ruff: noqa: E402 - the environment comes before the imports that read it
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from nclforensics.cli.torch_environment import prepare_torch
+
+prepare_torch()  # before torch is loaded, as the command does
+
+import torch
+
+from nclforensics.networks.fused import fold_batch_norms
+from nclforensics.networks.weights import load_model
+from nclforensics.pipelines.export import WholeImage, onnx_bytes
+from nclforensics.pipelines.inference import Localizer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from nclforensics.networks.weights import LoadedModel
+
+    Engine = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+CPU = torch.device("cpu")
+BASELINE = "eager fp32"
+PACKAGES = ("torch", "onnxruntime", "openvino")
+
+
+@dataclass
+class Measured:
+    """The seconds of each round of one engine, and the largest difference of a score from the baseline's."""
+
+    seconds: list[float] = field(default_factory=list)
+    difference: float = 0.0
+
+
+def main() -> None:
+    """Measure and print a Markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--megapixels", type=float, nargs="+", default=[1.0, 12.0], help="sizes of the photo")
+    parser.add_argument("--seconds", type=float, default=300.0, help="when no further round is begun")
+    parser.add_argument("--threads", type=int, default=max(2, os.cpu_count() or 2), help="threads of each engine")
+    parser.add_argument("--weights", help="a model, as for nclf scan")
+    parser.add_argument("--no-memory", action="store_true", help="leave out the scan of 24 megapixels")
+    arguments = parser.parse_args()
+    started = time.perf_counter()
+    torch.set_num_threads(arguments.threads)
+    model = load_model(arguments.weights)
+    print_origin(model, arguments.threads)
+    engines = make_engines(model, arguments.threads)
+    print("\n| engine | megapixels | MP/s | ratio | rounds | largest score difference |\n|---|---|---|---|---|---|")
+    for index, megapixels in enumerate(arguments.megapixels, start=1):
+        # Small sizes need few seconds: they get an equal part of what is left, and leave most of it to the next.
+        left = arguments.seconds - (time.perf_counter() - started)
+        limit = left / (len(arguments.megapixels) - index + 1) / (4 if index < len(arguments.megapixels) else 1)
+        print_rows(run_rounds(engines, make_photo(megapixels), seconds=limit), megapixels)
+    if not arguments.no_memory:
+        print(f"\n{scan_memory(arguments.weights)}")
+
+
+def print_origin(model: LoadedModel, threads: int) -> None:
+    """Print the machine, the versions, the model and the date."""
+    print(
+        f"{datetime.now(UTC):%Y-%m-%d}, {processor()}, {threads} threads of {os.cpu_count()} cores, "
+        f"load {os.getloadavg()[0]:.1f}; Python {platform.python_version()}, "
+        f"{', '.join(f'{package} {installed(package)}' for package in PACKAGES)}; {model.name} {model.sha256[:12]}"
+    )
+
+
+def make_engines(model: LoadedModel, threads: int) -> dict[str, Engine]:
+    """Return the engines that this machine has; the others are printed with the reason."""
+    makers: dict[str, Callable[[], Engine]] = {
+        BASELINE: lambda: eager(model),
+        "Localizer fp32": lambda: Localizer(model.network, device=CPU).localize,
+        "Localizer fp32, whole": lambda: Localizer(model.network, device=CPU, tile=32768).localize,
+        "Localizer bf16": lambda: Localizer(model.network, device=CPU, precision="bf16").localize,
+        "torch.compile, whole": lambda: compiled(model),
+        "onnxruntime, whole": lambda: with_onnxruntime(onnx_bytes(model), threads),
+        "OpenVINO fp32, whole": lambda: with_openvino(onnx_bytes(model), threads, "f32"),
+        "OpenVINO bf16, whole": lambda: with_openvino(onnx_bytes(model), threads, "bf16"),
+    }
+    engines: dict[str, Engine] = {}
+    first = make_photo(0.1)
+    for name, make in makers.items():
+        try:
+            engine = make()
+            engine(first)  # compiles, chooses kernels, takes memory
+        except Exception as error:  # noqa: BLE001 - whatever an engine cannot do here is its line of the report
+            print(f"{name}: not measured, {type(error).__name__}: {str(error).splitlines()[0][:120]}")
+        else:
+            engines[name] = engine
+    return engines
+
+
+def eager(model: LoadedModel) -> Engine:
+    """Return the network as it is built, with its batch norms, tiled as a scan tiles."""
+    localizer = Localizer(model.network, device=CPU)
+    localizer.network = model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return localizer.localize
+
+
+def compiled(model: LoadedModel) -> Engine:
+    """Return the folded network compiled by TorchInductor for any size."""
+    network = fold_batch_norms(model.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    module = torch.compile(WholeImage(network).eval(), dynamic=True)
+
+    def localize(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            scores: NDArray[np.float32] = module(torch.from_numpy(image)[None]).numpy()
+        return scores
+
+    return localize
+
+
+def with_onnxruntime(content: bytes, threads: int) -> Engine:
+    """Return the exported model in onnxruntime."""
+    import onnxruntime  # noqa: PLC0415 - an extra
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return lambda image: np.asarray(session.run(None, {"image": image[None]})[0])
+
+
+def with_openvino(content: bytes, threads: int, precision: str) -> Engine:
+    """Return the exported model in OpenVINO."""
+    import openvino  # noqa: PLC0415 - not a dependency
+
+    core: Any = openvino.Core()
+    properties = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": precision}
+    network = core.compile_model(core.read_model(content), "CPU", properties)
+    return lambda image: np.asarray(network([image[None]])[0])
+
+
+def run_rounds(engines: dict[str, Engine], image: NDArray[np.uint8], *, seconds: float) -> dict[str, Measured]:
+    """Return what each engine took, round after round; no round is begun that is likely to end too late."""
+    measured = {name: Measured() for name in engines}
+    began, rounds = time.perf_counter(), 0
+    while rounds == 0 or (time.perf_counter() - began) * (rounds + 1) / rounds < seconds:
+        expected = None
+        for name, engine in engines.items():
+            started = time.perf_counter()
+            scores = engine(image)
+            measured[name].seconds.append(time.perf_counter() - started)
+            expected = scores if expected is None else expected  # the baseline comes first
+            measured[name].difference = float(np.abs(scores - expected).max())
+        rounds += 1
+    return measured
+
+
+def print_rows(measured: dict[str, Measured], megapixels: float) -> None:
+    """Print the rows of one size."""
+    for name, figures in measured.items():
+        ratio = statistics.median(
+            base / own for base, own in zip(measured[BASELINE].seconds, figures.seconds, strict=True)
+        )
+        print(
+            f"| {name} | {megapixels:g} | {megapixels / statistics.median(figures.seconds):.2f} | {ratio:.2f} "
+            f"| {len(figures.seconds)} | {figures.difference:.1e} |",
+            flush=True,
+        )
+
+
+def make_photo(megapixels: float) -> NDArray[np.uint8]:
+    """Return smooth noise with grain, 4:3, through a JPEG of quality 90."""
+    decoded = np.asarray(cv2.imdecode(make_jpeg(megapixels), cv2.IMREAD_COLOR), dtype=np.uint8)
+    return np.ascontiguousarray(decoded[:, :, ::-1])
+
+
+def make_jpeg(megapixels: float) -> NDArray[np.uint8]:
+    """Return the bytes of that JPEG."""
+    generator = np.random.default_rng(0)
+    height = round((megapixels * 1e6 * 3 / 4) ** 0.5)
+    width = round(megapixels * 1e6 / height)
+    coarse = generator.integers(0, 256, (9, 12, 3)).astype(np.float32)
+    pixels = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    pixels += generator.normal(0, 6, (height, width, 3)).astype(np.float32)
+    return np.asarray(cv2.imencode(".jpg", pixels.clip(0, 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 90])[1])
+
+
+def scan_memory(weights: str | None, megapixels: float = 24.0) -> str:
+    """Return, in words, the time and the peak of resident memory of scanning one photo; decoding is another process."""
+    with tempfile.TemporaryDirectory(prefix="nclf-benchmark-") as folder:
+        photo = Path(folder) / "photo.jpg"
+        photo.write_bytes(make_jpeg(megapixels).tobytes())
+        command = [sys.executable, "-m", "nclforensics", "scan", str(photo), "--out", f"{folder}/out", "--quiet"]
+        command += ["--overlay", "--device", "cpu", *(["--weights", weights] if weights else [])]
+        started = time.perf_counter()
+        process = subprocess.Popen(command)  # noqa: S603 - our own interpreter and arguments
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - started
+    return (
+        f"nclf scan of one JPEG of {megapixels:g} megapixels, with overlay: {seconds:.1f} s with start-up, "
+        f"{usage.ru_maxrss / 1024:.0f} MB resident at most, exit code {os.waitstatus_to_exitcode(status)}"
+    )
+
+
+def installed(package: str) -> str:
+    """Return the version of a package."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def processor() -> str:
+    """Return the processor's name where the system tells it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+if __name__ == "__main__":
+    main()
