@@ -41,7 +41,7 @@ from nclforensics.cli.scan_options import (
     ThresholdOption,
     VerboseOption,
 )
-from nclforensics.cli.scan_summary import RESULTS_NAME, ScanSummary, outcome_line, print_resumed, print_summary
+from nclforensics.cli.scan_summary import RESULTS_NAME, ScanSummary, outcome_line, print_summary
 from nclforensics.cli.stop_request import StopRequest
 from nclforensics.cli.torch_environment import prepare_torch
 from nclforensics.config import ScanConfig
@@ -104,12 +104,12 @@ def scan(
     _refuse_both("--threshold", threshold is not None, "--fpr", fpr is not None)
     _refuse_both("--quiet", quiet, "--verbose", verbose)
     prepare_torch()
-    ray = _ray_settings(engine, ray_address, ray_workers)
     from nclforensics.networks.weights import load_model  # noqa: PLC0415 - torch loads only when needed
     from nclforensics.pipelines.records import record_line  # noqa: PLC0415
     from nclforensics.pipelines.run_document import Custody  # noqa: PLC0415
     from nclforensics.pipelines.scan import scan_images  # noqa: PLC0415
 
+    ray = _ray_settings(engine, ray_address, ray_workers)
     plan = _plan(paths or [], from0, out=out, force=force, resume=resume)
     model = load_model(weights)
     config = ScanConfig(
@@ -130,9 +130,7 @@ def scan(
                 print_note(outcome_line(outcome))
             if json:
                 print_result(record_line(outcome))
-    if not quiet:
-        print_resumed(out)
-        print_summary(summary, model, config, out=out)
+    print_summary(summary, model, config, out=out, quiet=quiet)
     write_reports(out, report or [], quiet=quiet)
     _end(summary, fail_on)
 

@@ -54,13 +54,16 @@ def outcome_line(outcome: Outcome) -> str:
     return f"{path}: {outcome.decision}{reason} (score {outcome.image_score:.3f}{extent})"
 
 
-def print_summary(summary: ScanSummary, model: LoadedModel, config: ScanConfig, *, out: Path) -> None:
-    """Print counts, highest scores, skipped images, and the model with its error rate."""
+def print_summary(summary: ScanSummary, model: LoadedModel, config: ScanConfig, *, out: Path, quiet: bool) -> None:
+    """Print what was resumed, counts, highest scores, skipped images, and the model with its error rate."""
+    if quiet:
+        return
     from rich.table import Table  # noqa: PLC0415 - keeps `nclf --help` quick
     from rich.text import Text  # noqa: PLC0415
 
     from nclforensics.pipelines.run_document import describe_threshold  # noqa: PLC0415
 
+    _print_resumed(out)
     counts = Table("outcome", "images", title=f"Scanned into {printable(str(out))}", title_justify="left")
     for outcome, count in sorted(summary.counts.items()):
         counts.add_row(outcome, str(count))
@@ -78,7 +81,7 @@ def print_summary(summary: ScanSummary, model: LoadedModel, config: ScanConfig, 
     print_note(f"Model {model.name}, weights sha256 {model.sha256[:12]}. {rate}")
 
 
-def print_resumed(out: Path) -> None:
+def _print_resumed(out: Path) -> None:
     """Print how much of a resumed scan was done before; nothing if the scan in that folder is not resumed."""
     from nclforensics.pipelines.resume import read_run  # noqa: PLC0415 - torch loads only when needed
 
