@@ -58,6 +58,7 @@ def measure(model: LoadedModel, path: Path) -> EvaluationReport:
 def summarize(report: EvaluationReport) -> dict[str, Any]:
     """Return the report without its rows: the images themselves are not ours to list."""
     document = asdict(report)
+    document["protocol"]["dataset"] = Path(document["protocol"]["dataset"]).name  # no folder of this machine
     return {key: document[key] for key in ("protocol", "counts", "measures", "flag_rates", "warnings")}
 
 
