@@ -31,7 +31,7 @@ from nclforensics.data.forge import Forge
 from nclforensics.data.photos import PhotoPool, Subset
 from nclforensics.data.sets import load_set
 from nclforensics.networks.weights import load_model
-from nclforensics.pipelines.device import describe_device, select_device
+from nclforensics.pipelines.device import describe_device, processor_name, select_device
 from nclforensics.pipelines.evaluate import facts_of, run_evaluation
 from nclforensics.pipelines.forge import ForgeRequest, ForgeWriter
 from nclforensics.pipelines.inference import Localizer
@@ -194,20 +194,12 @@ def machine(device: str) -> Row:
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "device": describe_device(select_device(device)),
-        "processor": processor(),
+        "processor": processor_name(),
         "threads": torch.get_num_threads(),
         "cores": os.cpu_count(),
         "versions": {name: version(name) for name in ("torch", "numpy", "opencv-python")},
         "python": platform.python_version(),
     }
-
-
-def processor() -> str:
-    """Return the processor's name where the system tells it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def append_row(out: Path, row: Row) -> None:

@@ -38,6 +38,7 @@ import torch
 
 from nclforensics.networks.fused import fold_batch_norms
 from nclforensics.networks.weights import load_model
+from nclforensics.pipelines.device import processor_name
 from nclforensics.pipelines.export import WholeImage, onnx_bytes
 from nclforensics.pipelines.inference import Localizer
 
@@ -90,7 +91,7 @@ def main() -> None:
 def print_origin(model: LoadedModel, threads: int) -> None:
     """Print the machine, the versions, the model and the date."""
     print(
-        f"{datetime.now(UTC):%Y-%m-%d}, {processor()}, {threads} threads of {os.cpu_count()} cores, "
+        f"{datetime.now(UTC):%Y-%m-%d}, {processor_name()}, {threads} threads of {os.cpu_count()} cores, "
         f"load {os.getloadavg()[0]:.1f}; Python {platform.python_version()}, "
         f"{', '.join(f'{package} {installed(package)}' for package in PACKAGES)}; {model.name} {model.sha256[:12]}"
     )
@@ -230,14 +231,6 @@ def installed(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "not installed"
-
-
-def processor() -> str:
-    """Return the processor's name where the system tells it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ import platform
 import statistics
 import time
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +21,7 @@ import torch
 
 from nclforensics.config import ModelConfig
 from nclforensics.networks.build import build_network
-from nclforensics.pipelines.device import describe_device, select_device
+from nclforensics.pipelines.device import describe_device, processor_name, select_device
 from nclforensics.pipelines.inference import Localizer
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ def main() -> None:
     torch.manual_seed(0)
     network = build_network(ModelConfig())
     print(
-        f"{describe_device(device)}, {processor()}, {torch.get_num_threads()} threads of {os.cpu_count()} cores, "
+        f"{describe_device(device)}, {processor_name()}, {torch.get_num_threads()} threads of {os.cpu_count()} cores, "
         f"load {os.getloadavg()[0]:.1f}; torch {version('torch')}, Python {platform.python_version()}\n"
         f"lite: {sum(parameter.numel() for parameter in network.parameters()):,} parameters; "
         f"{arguments.side} x {arguments.side}, median of {arguments.repeats}"
@@ -79,14 +78,6 @@ def timed(run: Callable[[], None], device: torch.device, repeats: int) -> float:
             torch.cuda.synchronize(device)
         times.append(time.perf_counter() - started)
     return statistics.median(times[1:])
-
-
-def processor() -> str:
-    """Return the processor's name where the system tells it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 if __name__ == "__main__":

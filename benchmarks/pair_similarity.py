@@ -30,6 +30,7 @@ import torch.nn.functional as F
 
 from nclforensics.ops.class_lse import class_lse
 from nclforensics.ops.class_lse.backend_choice import device_obstacle
+from nclforensics.pipelines.device import processor_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -306,7 +307,7 @@ CONTENDERS = (
 
 def facts_of(device: torch.device) -> dict[str, str]:
     """Return what the figures depend on."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name()
     packages = ("nclforensics", "torch", "triton", "cuda-bindings", "nvidia-cuda-nvrtc", "inf-cl")
     found = {package: _installed(package) for package in packages}
     return {
@@ -317,14 +318,6 @@ def facts_of(device: torch.device) -> dict[str, str]:
         "Python": platform.python_version(),
         **{package: number for package, number in found.items() if number},
     }
-
-
-def processor() -> str:
-    """Return the processor's name where the system tells it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def _installed(package: str) -> str:

@@ -34,7 +34,7 @@ from nclforensics.data.photos import PhotoPool
 from nclforensics.losses import combined
 from nclforensics.losses.contrastive import contrastive_loss
 from nclforensics.networks.build import build_network
-from nclforensics.pipelines.device import describe_device, select_device
+from nclforensics.pipelines.device import describe_device, processor_name, select_device
 from nclforensics.pipelines.training_data import TrainingSample
 from nclforensics.pipelines.training_step import TrainingStep, as_images
 
@@ -266,7 +266,7 @@ def imdlbenco_rows(timed: Timer, batch_size: int, step: float) -> list[Row]:
 def markdown(rows: list[Row], device: torch.device, arguments: argparse.Namespace) -> str:
     """Return the table."""
     facts = {
-        "device": describe_device(device) if device.type == "cuda" else f"{processor()}",
+        "device": describe_device(device) if device.type == "cuda" else f"{processor_name()}",
         "threads": str(torch.get_num_threads()),
         "precision": arguments.precision,
         "batch": f"{arguments.batch_size} of {SIZE} x {SIZE}",
@@ -280,14 +280,6 @@ def markdown(rows: list[Row], device: torch.device, arguments: argparse.Namespac
         figure = "" if row.milliseconds is None else f"{row.milliseconds:.1f}"
         lines.append(f"| {row.case} | {figure} | {row.note.replace('|', '/')} |")
     return "\n".join(lines)
-
-
-def processor() -> str:
-    """Return the processor's name where the system tells it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def installed(package: str) -> str:
