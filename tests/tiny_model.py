@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -9,6 +10,7 @@ from torch import nn
 
 from nclforensics.config import ModelConfig, RunConfig
 from nclforensics.networks.build import build_network
+from nclforensics.networks.context import ImageDeviation
 from nclforensics.networks.weights import save_model
 from nclforensics.results import Calibration
 
@@ -17,22 +19,32 @@ if TYPE_CHECKING:
 
     from nclforensics.networks.pivot import PivotNetwork
 
-TINY_CONFIG = RunConfig(model=ModelConfig(branch_channels=8, embedding_dim=8, decoder_channels=8))
+TINY_CONFIG = RunConfig(model=ModelConfig(branch_channels=8, embedding_dim=8, decoder_channels=8, mosaic=True))
 
 
-def make_network(*, seed: int = 0) -> PivotNetwork:
+def make_network(*, seed: int = 0, mosaic: bool = True) -> PivotNetwork:
     """Return an untrained network in eval mode whose score maps vary within an image, around 0.05."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = build_network(TINY_CONFIG.model)
-        for module in network.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                # Statistics of a fresh norm are neutral; these make a mistake in them visible.
-                nn.init.normal_(module.running_mean, std=0.1)  # type: ignore[arg-type]
-                nn.init.uniform_(module.running_var, 0.5, 1.5)  # type: ignore[arg-type]
-            if isinstance(module, nn.Conv2d) and module.out_channels == 1:
-                nn.init.normal_(module.weight, std=3.0)
+        network = build_network(replace(TINY_CONFIG.model, mosaic=False))
+        _unsettle(network)
+        if mosaic:
+            plain, network = network, build_network(TINY_CONFIG.model)
+            _unsettle(network)
+            network.load_state_dict(plain.state_dict(), strict=False)
     return network.eval()
+
+
+def _unsettle(network: nn.Module) -> None:
+    """Draw what a fresh network has neutral or zero, so that a mistake in it is visible."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.running_mean, std=0.1)  # type: ignore[arg-type]
+            nn.init.uniform_(module.running_var, 0.5, 1.5)  # type: ignore[arg-type]
+        if isinstance(module, ImageDeviation) and module.join is not None:
+            nn.init.normal_(module.join.weight, std=0.1)
+        if isinstance(module, nn.Conv2d) and module.out_channels == 1:
+            nn.init.normal_(module.weight, std=3.0)
 
 
 def make_calibration(*, threshold: float = 0.05) -> Calibration:

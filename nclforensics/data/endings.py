@@ -37,6 +37,7 @@ ENDING_SHARES: Final = {
     "social": 0.05,  # made smaller and saved at a low quality, perhaps twice
     "screenshot": 0.02,
 }
+HIGHEST_SHARE: Final = 0.25  # of the files saved once: at an editor's highest qualities
 SHIFT: Final = 16  # pixels of room for a cut off the JPEG grid
 
 
@@ -97,8 +98,8 @@ def _draw_steps(rng: np.random.Generator, name: str) -> tuple[list[Step], Step |
     saved = draw_jpeg(rng)
     if name == "as_is":
         return [], None
-    if name == "jpeg":
-        return [], saved
+    if name == "jpeg":  # an editor's highest setting keeps the traces of what was saved before
+        return [], draw_jpeg(rng, low=97) if chance(rng, HIGHEST_SHARE) else saved
     if name == "jpeg_twice":
         return [draw_jpeg(rng)], saved
     if name == "social":

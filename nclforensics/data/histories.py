@@ -197,7 +197,7 @@ DRAWS: Final[dict[str, Callable[[np.random.Generator], Step]]] = {
 def draw_source_steps(rng: np.random.Generator) -> list[Step]:
     """Draw what a host or donor went through before the edit: nothing, a filter, a JPEG saving, or both."""
     steps = [draw_filter(rng)] if chance(rng, 0.22) else []
-    if chance(rng, 0.38):
+    if chance(rng, 0.5):
         steps.append(draw_jpeg(rng, low=50, high=98))
     return steps
 

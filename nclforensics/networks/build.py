@@ -8,6 +8,7 @@ from nclforensics.networks.context import ASPP, ImageDeviation
 from nclforensics.networks.decoder import FusedDecoder
 from nclforensics.networks.encoder import LiteEncoder, ResNetEncoder
 from nclforensics.networks.image_head import ImageHead
+from nclforensics.networks.mosaic import MosaicStream
 from nclforensics.networks.pivot import Branch, PivotNetwork
 from nclforensics.networks.residual import BayarConv2d, ErrorLevels, SRMResidual
 
@@ -29,7 +30,7 @@ def build_network(config: ModelConfig) -> PivotNetwork:
 def _lite(config: ModelConfig) -> PivotNetwork:
     residual, image_channels, error_levels, block_channels = _inputs(config)
     encoder = LiteEncoder(image_channels, block_channels)
-    context = ImageDeviation(encoder.deep_channels)
+    context = ImageDeviation(encoder.deep_channels, stream=MosaicStream.out_channels if config.mosaic else 0)
     decoder = FusedDecoder(config.branch_channels, encoder.skip_channels, channels=config.decoder_channels)
     return _assemble(config, residual, error_levels, encoder, context, decoder)
 
@@ -37,7 +38,7 @@ def _lite(config: ModelConfig) -> PivotNetwork:
 def _resnet(config: ModelConfig, depths: tuple[int, int, int, int]) -> PivotNetwork:
     residual, image_channels, error_levels, block_channels = _inputs(config)
     encoder = ResNetEncoder(depths, image_channels, block_channels)
-    context = ASPP(encoder.deep_channels)
+    context = ASPP(encoder.deep_channels + (MosaicStream.out_channels if config.mosaic else 0))
     decoder = FusedDecoder(
         config.branch_channels, encoder.skip_channels, channels=config.decoder_channels, reduced_skip=48, depth=2
     )
@@ -85,6 +86,7 @@ def _assemble(
     return PivotNetwork(
         residual=residual,
         error_levels=error_levels,
+        mosaic=MosaicStream() if config.mosaic else None,
         encoder=encoder,
         context=context,
         branches=(plus, minus),

@@ -18,11 +18,21 @@ class ImageDeviation(nn.Module):
 
     A spliced region has another origin than the photo around it: what counts is the difference from the host's
     statistics, not the absolute value of a trace.
+
+    Args:
+        channels: Channels of the encoder's deep map, and of the result.
+        stream: Channels of another stream, such as the mosaic's, that come after them. They get a context of their
+            own and are joined with weights that start at zero: a network that is given the stream later starts where
+            it was.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, stream: int = 0) -> None:
         super().__init__()
         self.out_channels = channels
+        self.stream = ImageDeviation(stream) if stream else None
+        self.join = nn.Conv2d(stream, channels, 1, bias=False) if stream else None
+        if self.join is not None:
+            nn.init.zeros_(self.join.weight)
         self.mix = nn.Sequential(nn.Conv2d(2 * channels, channels, 1, bias=False), nn.BatchNorm2d(channels))
         self.image = nn.Linear(2 * channels, channels)
 
@@ -32,13 +42,19 @@ class ImageDeviation(nn.Module):
         return torch.cat([values.mean((2, 3)), values.square().mean((2, 3))], dim=1)
 
     def forward(self, deep: Tensor, statistics: Tensor) -> Tensor:
-        """Map deep (B, C, h, w) and the image's statistics (B, 2C) to (B, C, h, w)."""
+        """Map deep (B, C, h, w) and the image's statistics (B, 2C) to (B, out_channels, h, w)."""
         mean, square = statistics.chunk(2, dim=1)
+        joined: Tensor | float = 0.0
+        if self.stream is not None and self.join is not None:
+            own = self.out_channels
+            others = torch.cat([mean[:, own:], square[:, own:]], dim=1)
+            joined = self.join(self.stream(deep[:, own:], others))
+            deep, mean, square = deep[:, :own], mean[:, :own], square[:, :own]
         deviation = (square - mean.square()).clamp(min=0).add(1e-4).sqrt()
         centred = (deep.float() - mean[..., None, None]) / deviation[..., None, None]
         centred = centred.clamp(-6, 6).to(deep.dtype)
         image = self.image(torch.cat([mean, deviation], dim=1))[..., None, None]
-        return F.relu(self.mix(torch.cat([deep, centred], dim=1)) + image)
+        return F.relu(self.mix(torch.cat([deep, centred], dim=1)) + image + joined)
 
 
 class ASPP(nn.Module):

@@ -110,6 +110,7 @@ class PivotNetwork(nn.Module):
         *,
         residual: nn.Module | None,
         error_levels: nn.Module | None,
+        mosaic: nn.Module | None = None,
         encoder: nn.Module,
         context: nn.Module,
         branches: tuple[nn.Module, nn.Module],
@@ -119,6 +120,7 @@ class PivotNetwork(nn.Module):
         super().__init__()
         self.residual = residual
         self.error_levels = error_levels
+        self.mosaic = mosaic
         self.encoder = encoder
         self.context = context
         self.branch_plus, self.branch_minus = branches
@@ -145,8 +147,9 @@ class PivotNetwork(nn.Module):
             if self.residual is not None:
                 channels.append(self.residual(images))
             blocks = self.error_levels(images) if self.error_levels is not None else None
+            mosaic = self.mosaic(images) if self.mosaic is not None else None
         features: EncoderFeatures = self.encoder(torch.cat(channels, dim=1), blocks)
-        return features
+        return features if mosaic is None else _with_stream(features, mosaic)
 
     def context_statistics(self, deep: Tensor) -> Tensor:
         """Return the image's statistics, shape (B, K), float32: plain means over the cells of deep (B, C, h, w)."""
@@ -185,3 +188,10 @@ class PivotNetwork(nn.Module):
         statistics = self.context_statistics(features.deep)
         output = self.decode(features, statistics, size=(images.shape[-2], images.shape[-1]))
         return output._replace(image_logit=self.image_logit(self.image_sums(output)))
+
+
+def _with_stream(features: EncoderFeatures, stream: Tensor) -> EncoderFeatures:
+    """Append a stream of one value per 8 x 8 block to the deep map, averaged where the encoder's cells are larger."""
+    scale = stream.shape[-1] // features.deep.shape[-1]
+    cells = F.avg_pool2d(stream, scale) if scale > 1 else stream
+    return features._replace(deep=torch.cat([features.deep, cells.to(features.deep.dtype)], dim=1))

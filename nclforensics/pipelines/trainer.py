@@ -262,7 +262,8 @@ def initial_network(config: RunConfig) -> PivotNetwork:
     if not config.train.initial:
         return network
     model = load_model(config.train.initial)
-    same = replace(model.config, image_head=config.model.image_head, copy_matcher=config.model.copy_matcher)
+    added = {name: getattr(config.model, name) for name in ("mosaic", "image_head", "copy_matcher")}
+    same = replace(model.config, **added)
     if same != config.model:
         raise ConfigError(
             f'Expected the [model] table of the configuration to be that of "{config.train.initial}" ({model.config}), '

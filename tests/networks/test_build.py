@@ -46,6 +46,24 @@ def test_every_residual_choice_works(residual: ResidualName, *, error_levels: bo
     assert output.embeddings_minus.shape == (1, 16, 3, 3)
 
 
+@pytest.mark.parametrize("encoder", ["lite", "resnet50"])
+def test_the_mosaic_stream_is_small(encoder: EncoderName) -> None:
+    """It adds parameters, fewer than 30,000 to the default encoder; without it there is none of it."""
+    plain, joined = (_count(ModelConfig(encoder=encoder, mosaic=mosaic)) for mosaic in (False, True))
+    assert joined > plain
+    assert encoder != "lite" or joined - plain < 30_000
+    assert build_network(ModelConfig()).mosaic is None
+
+
+@torch.inference_mode()
+def test_a_stream_given_later_starts_where_the_network_was() -> None:
+    """With the weights of a network without it, and its own at random, it changes no score."""
+    plain, joined = (build_network(ModelConfig(mosaic=mosaic)).eval() for mosaic in (False, True))
+    assert joined.load_state_dict(plain.state_dict(), strict=False).unexpected_keys == []
+    images = torch.rand(1, 3, 40, 56)
+    assert torch.equal(joined(images).logits, plain(images).logits)
+
+
 @torch.inference_mode()
 def test_resnet_runs() -> None:
     """The atrous ResNet localizes, at stride 16, with error levels joined to its second stage."""

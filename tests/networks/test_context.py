@@ -8,8 +8,8 @@ from torch import nn
 
 from nclforensics.networks.context import ASPP, ImageDeviation
 
-MODULES = [ImageDeviation(6), ASPP(6, 4)]
-every_module = pytest.mark.parametrize("module", MODULES, ids=["deviation", "aspp"])
+MODULES = [ImageDeviation(6), ImageDeviation(4, stream=2), ASPP(6, 4)]
+every_module = pytest.mark.parametrize("module", MODULES, ids=["deviation", "stream", "aspp"])
 
 
 @every_module
@@ -97,3 +97,29 @@ def test_aspp_sees_at_its_rates() -> None:
     (gradient,) = torch.autograd.grad(output[..., 20].sum(), deep)
     heard = {abs(int(x) - 20) for x in gradient.abs().sum((0, 1, 2)).nonzero()}
     assert heard == {0, 6, 12, 18}
+
+
+def test_a_stream_changes_nothing_at_first() -> None:
+    """A module that is given a stream later starts from what it was without it, to the bit."""
+    joined, plain = ImageDeviation(4, stream=2).eval(), ImageDeviation(4).eval()
+    assert joined.load_state_dict(plain.state_dict(), strict=False).unexpected_keys == []
+    deep = torch.randn(2, 6, 5, 7)
+    own = deep[:, :4]
+    assert torch.equal(joined(deep, joined.statistics(deep)), plain(own, plain.statistics(own)))
+
+
+@torch.inference_mode()
+def test_a_stream_joins_by_its_own_deviation() -> None:
+    """What is added before the ReLU is the stream's own deviation from its own image, through the join."""
+    module = ImageDeviation(4, stream=2).eval()
+    assert module.join is not None
+    assert module.stream is not None
+    nn.init.constant_(module.image.bias, 100.0)  # above the ReLU's bend, so that outputs subtract
+    deep = torch.randn(2, 6, 5, 7)
+    statistics = module.statistics(deep)
+    before = module(deep, statistics)
+    nn.init.normal_(module.join.weight)
+    added = deep[:, 4:]
+    expected = module.join(module.stream(added, module.stream.statistics(added)))
+    assert expected.std() > 0.1
+    torch.testing.assert_close(module(deep, statistics) - before, expected, atol=1e-4, rtol=1e-4)

@@ -7,7 +7,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from nclforensics.config import ModelConfig
 from nclforensics.errors import ShapeError
+from nclforensics.networks.build import build_network
 from nclforensics.networks.image_head import combine_logits
 from nclforensics.networks.pivot import Branch, PivotNetwork
 from tests.tiny_model import make_network
@@ -16,10 +18,10 @@ SIZES = [(1, 1), (7, 9), (64, 64), (65, 100)]
 every_size = pytest.mark.parametrize("size", SIZES, ids=[f"{height}x{width}" for height, width in SIZES])
 
 
-@pytest.fixture
-def network() -> PivotNetwork:
-    """Return a lite network with untrained weights, in eval mode."""
-    return make_network()
+@pytest.fixture(params=[False, True], ids=["plain", "mosaic"])
+def network(request: pytest.FixtureRequest) -> PivotNetwork:
+    """Return a lite network with untrained weights, in eval mode, without and with the mosaic stream."""
+    return make_network(mosaic=request.param)
 
 
 @every_size
@@ -184,9 +186,12 @@ def test_the_halo_is_a_multiple_of_the_alignment(network: PivotNetwork) -> None:
     assert network.alignment % 8 == 0
 
 
-def test_the_receptive_field_fits_in_the_halo(network: PivotNetwork) -> None:
-    """Exact gradients (float64) of one pixel's logit vanish beyond the halo, and reach most of it."""
-    network.double()
+def test_the_receptive_field_fits_in_the_halo() -> None:
+    """Exact gradients (float64) of one pixel's logit vanish beyond the halo, and reach most of it.
+
+    The mosaic stream computes in float32, and reaches no farther than three cells (its own tests).
+    """
+    network = make_network(mosaic=False).double()
     images = torch.rand(1, 3, 8, 512, dtype=torch.float64, requires_grad=True)
     network.error_levels = None  # their rounding has no gradient; a block reaches less far than the convolutions do
     encoder = network.encoder
@@ -229,6 +234,30 @@ def test_residuals_are_exact_in_reduced_precision(network: PivotNetwork, monkeyp
     with torch.autocast("cpu", dtype=torch.bfloat16):
         network(images)
     torch.testing.assert_close(seen, [network.residual(images), network.error_levels(images)], atol=1e-3, rtol=0)
+
+
+@torch.inference_mode()
+def test_the_mosaic_stream_is_exact_in_reduced_precision() -> None:
+    """So are the traces of the colour filter array; they follow the encoder's own channels."""
+    network = make_network()
+    assert network.mosaic is not None
+    images = 0.6 + 0.02 * torch.rand(1, 3, 16, 16)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        deep = network.encode(images).deep
+    expected = network.mosaic(images)
+    assert expected.std() > 0.02
+    torch.testing.assert_close(deep[:, -32:].float(), expected, atol=0, rtol=2**-8)
+
+
+@torch.inference_mode()
+def test_larger_cells_see_the_mean_of_their_blocks() -> None:
+    """At stride 16 the stream's values are averaged over each cell's four blocks."""
+    network = build_network(ModelConfig(encoder="resnet50", mosaic=True)).eval()
+    assert network.mosaic is not None
+    images = torch.rand(1, 3, 32, 48)
+    expected = network.mosaic(images).unfold(2, 2, 2).unfold(3, 2, 2).mean((-2, -1))
+    torch.testing.assert_close(network.encode(images).deep[:, -32:], expected)
+    assert network(images).logits.shape == (1, 1, 32, 48)
 
 
 def _turned(images: torch.Tensor, *, vertical: bool) -> torch.Tensor:

@@ -13,7 +13,7 @@ import safetensors.torch
 import tomli_w
 import torch
 
-from nclforensics.config import ModelConfig, dump_config
+from nclforensics.config import dump_config
 from nclforensics.errors import OutputError, UsageError, WeightsMismatchError, WeightsMissingError
 from nclforensics.networks import weights
 from nclforensics.networks.weights import load_model, save_model
@@ -87,7 +87,7 @@ def test_one_flipped_byte_is_refused(folder: Path, position: int) -> None:
 
 def test_tensors_of_another_shape_are_refused(folder: Path) -> None:
     """A configuration that builds another network does not load, and the message names a tensor."""
-    wider = dataclasses.replace(TINY_CONFIG, model=ModelConfig(branch_channels=16))
+    wider = dataclasses.replace(TINY_CONFIG, model=dataclasses.replace(TINY_CONFIG.model, branch_channels=16))
     (folder / "config.toml").write_text(dump_config(wider))
     with pytest.raises(WeightsMismatchError, match="branch_plus"):
         load_model(folder)

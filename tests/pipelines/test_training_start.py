@@ -49,13 +49,15 @@ def test_without_a_model_weights_follow_the_seed() -> None:
     assert all(torch.equal(fresh[name], state[name]) for state in states for name in fresh)
 
 
-@pytest.mark.parametrize("wanted", [True, False], ids=["model without head", "run without head"])
-def test_the_image_head_may_be_on_one_side_only(tmp_path: Path, *, wanted: bool) -> None:
-    """A head that the model lacks stays random, one that the run does not want is left out; the rest is the model's."""
-    with_head, without = (
-        replace(TINY_CONFIG, model=replace(TINY_CONFIG.model, image_head=head)) for head in (True, False)
+@pytest.mark.parametrize("part", ["image_head", "mosaic"])
+@pytest.mark.parametrize("wanted", [True, False], ids=["model lacks it", "run lacks it"])
+def test_a_part_may_be_on_one_side_only(tmp_path: Path, part: str, *, wanted: bool) -> None:
+    """A part that the model lacks stays random, one that the run does not want is left out; the rest is the model's."""
+    with_part, without = (
+        replace(TINY_CONFIG, model=replace(TINY_CONFIG.model, **{part: present}))  # type: ignore[arg-type]
+        for present in (True, False)
     )
-    run, stored = (with_head, without) if wanted else (without, with_head)
+    run, stored = (with_part, without) if wanted else (without, with_part)
     torch.manual_seed(1)
     folder, network = tmp_path / "model", build_network(stored.model)
     save_model(folder, network, stored, name="tiny", calibration=make_calibration(), training={"source": "none"})
