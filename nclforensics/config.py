@@ -178,7 +178,7 @@ class TrainConfig:
         initial: Model whose weights the run starts from (as `nclf scan --weights`); empty starts from random ones. An
             image head or mosaic stream that it lacks starts from random ones.
         out: Run folder: checkpoints, curves, resolved config, the finished model.
-        seed: Seeds weights, samples, mining and validation.
+        seed: Seeds weights, samples, mining and validation samples; which images are held out does not depend on it.
         steps: Number of optimizer steps; 0 means: until `minutes` are over.
         minutes: Wall-clock budget; 0 means: until `steps` are done. Only a run limited by steps is reproducible.
         batch_size: Samples a step, those of all processes together.

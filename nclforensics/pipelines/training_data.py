@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from nclforensics.data.manifest import ImagePair
 
 RGBImage = NDArray[np.uint8]
+SPLIT_SEED = 0  # not the run's: a run that starts from another's weights must hold back the same images
 GRID = 8  # crops start on the 8 x 8 grid of JPEG, so that block traces keep their phase
 
 
@@ -222,7 +223,7 @@ def _forge_sources(config: RunConfig) -> TrainingSources:
     if not train.photos:
         raise UsageError("The forge needs pristine photos: give their folder with --photos.")
     folder = Path(train.photos)
-    pool, held_out = PhotoPool.split_folder(folder, validation_share=train.validation_share, seed=train.seed)
+    pool, held_out = PhotoPool.split_folder(folder, validation_share=train.validation_share, seed=SPLIT_SEED)
     training = Forge(pool, config.forge, derived_seed(train.seed, "forge"))
     validation = Forge(held_out, config.forge, derived_seed(train.seed, "validation"))
     for forge in (training, validation):
@@ -242,7 +243,7 @@ def _pair_sources(config: RunConfig) -> TrainingSources:
     # A mispaired or inverted mask is found here, not by its effect on the figures after hours.
     stop_at_errors(loaded.anomalies, allow_missing=train.allow_missing)
     checked = check_pairs(loaded.pairs)
-    kept, held_out = _split(checked.usable, share=train.validation_share, seed=train.seed)
+    kept, held_out = _split(checked.usable, share=train.validation_share, seed=SPLIT_SEED)
     for name, part in (("training", kept), ("validation", held_out)):
         if not any(not pair.authentic for pair in part):
             raise DatasetError(

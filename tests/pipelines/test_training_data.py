@@ -15,8 +15,9 @@ from nclforensics.config import ForgeConfig, RunConfig, TrainConfig
 from nclforensics.data.images import read_image, read_mask
 from nclforensics.data.manifest import ImagePair, write_manifest
 from nclforensics.errors import ConfigError, DatasetError
-from nclforensics.pipelines.training_data import PairSamples, batches, open_sources
+from nclforensics.pipelines.training_data import ForgeSamples, PairSamples, batches, open_sources
 from tests.factories import make_image, make_mask
+from tests.photo_folders import make_photo_folder
 from tests.planted_sets import planted_set
 
 if TYPE_CHECKING:
@@ -135,6 +136,23 @@ def test_manifest_is_split_without_overlap(tmp_path: Path) -> None:
     assert not {p.image for p in kept} & {p.image for p in held}
     assert len(list(sources.authentic())) == sum(p.authentic for p in held)
     assert sources.description["images"] == len(kept)
+
+
+def test_every_seed_holds_back_the_same_images(tmp_path: Path) -> None:
+    """A run from another's weights is not validated on what those were trained on, whatever its seed."""
+    write_set(tmp_path / "set")
+    make_photo_folder(tmp_path / "photos", count=12)
+    held, photos = [], []
+    for seed in (0, 1):
+        pairs = open_sources(run_config(tmp_path / "set", validation_share=0.3, seed=seed)).validation
+        assert isinstance(pairs, PairSamples)
+        held.append([pair.image for pair in pairs.pairs])
+        train = TrainConfig(photos=str(tmp_path / "photos"), seed=seed, validation_share=0.4)
+        forged = open_sources(RunConfig(forge=ForgeConfig(size=64), train=train)).validation
+        assert isinstance(forged, ForgeSamples)
+        photos.append(forged.forge.photos.sha256)
+    assert held[0] == held[1]
+    assert photos[0] == photos[1]
 
 
 @pytest.mark.parametrize("layout", ["mani", "json"])
