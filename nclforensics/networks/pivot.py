@@ -141,14 +141,15 @@ class PivotNetwork(nn.Module):
             raise ShapeError(f"Expected images (B, 3, H, W), got {tuple(images.shape)}.")
         height, width = images.shape[-2:]
         images = F.pad(images, (0, -width % self.stride, 0, -height % self.stride), mode="replicate")
-        channels = [(images - self.mean) * 4.0]
         # bf16 keeps 8 bits of a pixel: under autocast the residuals, differences of neighbours, would be its rounding.
         with torch.autocast(images.device.type, enabled=False):
-            if self.residual is not None:
-                channels.append(self.residual(images))
             blocks = self.error_levels(images) if self.error_levels is not None else None
             mosaic = self.mosaic(images) if self.mosaic is not None else None
-        features: EncoderFeatures = self.encoder(torch.cat(channels, dim=1), blocks)
+            residual = [self.residual(images)] if self.residual is not None else []
+        # Full-resolution maps are the peak of memory: each lives as short as it can.
+        channels = torch.cat([(images - self.mean).mul_(4.0), *residual], dim=1)
+        del images, residual
+        features: EncoderFeatures = self.encoder(channels, blocks)
         return features if mosaic is None else _with_stream(features, mosaic)
 
     def context_statistics(self, deep: Tensor) -> Tensor:

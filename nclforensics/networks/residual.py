@@ -57,7 +57,7 @@ class SRMResidual(nn.Module):
         """Return residuals, shape (B, 9, H, W), of images (B, 3, H, W) in [0, 1]."""
         padded = F.pad(images, (2, 2, 2, 2), mode="replicate")
         residual: Tensor = F.conv2d(padded, self.kernel.to(images.dtype), groups=3)
-        return residual.clamp(-0.15, 0.15) * 6.0
+        return residual.clamp_(-0.15, 0.15).mul_(6.0)
 
 
 class BayarConv2d(nn.Module):
