@@ -40,11 +40,11 @@ def test_statistics_are_float32(module: ImageDeviation | ASPP) -> None:
 
 @every_module
 def test_output_depends_on_the_statistics(module: ImageDeviation | ASPP) -> None:
-    """The same cells in another image give another result."""
-    deep, other = torch.randn(1, 6, 4, 4), torch.randn(1, 6, 4, 4)
+    """The same cells in another image give another result: of 32 images, for behind a ReLU one pair may both be 0."""
+    deep, other = torch.randn(32, 6, 4, 4), torch.randn(32, 6, 4, 4)
     module.eval()
     here, there = module(deep, module.statistics(deep)), module(deep, module.statistics(other))
-    assert here.shape == (1, module.out_channels, 4, 4)
+    assert here.shape == (32, module.out_channels, 4, 4)
     assert not torch.allclose(here, there)
 
 
