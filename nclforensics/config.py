@@ -155,6 +155,7 @@ class ForgeConfig:
         min_area: Smallest tampered share of the sample.
         max_area: Largest tampered share of the sample.
         camera: Share of samples whose host, and most donors, get the traces of a simulated camera.
+        recompressed: Share of samples saved once more at the end, as JPEG of quality 50 to 90.
     """
 
     size: int = 256
@@ -165,6 +166,7 @@ class ForgeConfig:
     min_area: float = 0.005
     max_area: float = 0.5
     camera: float = 0.3
+    recompressed: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

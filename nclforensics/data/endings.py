@@ -6,13 +6,14 @@ authentic and forged samples.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 import cv2
 import numpy as np
 
 from nclforensics.data.histories import (
+    GRID_STARTS,
     Image,
     Step,
     apply_step,
@@ -38,6 +39,7 @@ ENDING_SHARES: Final = {
     "screenshot": 0.02,
 }
 HIGHEST_SHARE: Final = 0.25  # of the files saved once: at an editor's highest qualities
+OFF_GRID_SHARE: Final = 0.3  # of the files saved again: cut before, so that the two grids differ
 SHIFT: Final = 16  # pixels of room for a cut off the JPEG grid
 
 
@@ -110,6 +112,18 @@ def _draw_steps(rng: np.random.Generator, name: str) -> tuple[list[Step], Step |
         return [saved], draw_jpeg(rng, low=75) if chance(rng, 0.5) else None
     steps = [draw_filter(rng)] if name == "filtered" else []
     return steps, saved if chance(rng, 0.6) else None
+
+
+def saved_again(rng: np.random.Generator, ending: Ending) -> Ending:
+    """Return the ending followed by another saving, as JPEG of quality 50 to 90, seldom after a cut off the grid."""
+    steps = list(ending.steps)
+    if ending.last is not None:
+        # Its grid started where the sample starts; as a step, it meets the image before the sample is cut out.
+        phase = [-start % GRID_STARTS for start in ending.corner]
+        if chance(rng, OFF_GRID_SHARE):
+            phase = [int(v) for v in rng.integers(0, GRID_STARTS, 2)]
+        steps.append({**ending.last, "phase": phase})
+    return replace(ending, steps=steps, last=draw_jpeg(rng, low=50, high=90))
 
 
 def apply_ending(

@@ -15,7 +15,7 @@ import numpy as np
 from nclforensics.data.camera import CAMERA_SCALES
 from nclforensics.data.canvas import Canvas
 from nclforensics.data.copy_move import copy_move
-from nclforensics.data.endings import Ending, apply_ending, draw_ending, save
+from nclforensics.data.endings import Ending, apply_ending, draw_ending, save, saved_again
 from nclforensics.data.histories import (
     GRID_STARTS,
     Image,
@@ -100,6 +100,8 @@ class Forge:
         camera = chance(rng, self.config.camera)
         lossless = camera and chance(rng, LOSSLESS_SHARE)
         ending = draw_ending(rng, size=size, room=host.shortest_side, lossless=lossless)
+        if self.config.recompressed and chance(rng, self.config.recompressed):  # at 0, the samples of older models
+            ending = saved_again(rng, ending)
         canvas, opening = _open_canvas(rng, host, ending, contrasting=chance(rng, 0.25), camera=camera)
         edits: list[Step] = []
         if kind != "authentic":
@@ -143,6 +145,9 @@ def _checked_shares(config: ForgeConfig) -> list[float]:
         raise ConfigError(f'Expected forge "size" to be a multiple of 8 and at least 64, got {config.size}.')
     if not 0 < config.min_area < config.max_area <= 1:
         raise ConfigError(f"Expected 0 < min_area < max_area <= 1, got {config.min_area} and {config.max_area}.")
+    for name in ("camera", "recompressed"):
+        if not 0 <= getattr(config, name) <= 1:
+            raise ConfigError(f'Expected forge "{name}" to be a share from 0 to 1, got {getattr(config, name)}.')
     shares = [float(getattr(config, kind)) for kind in KINDS]
     if min(shares) < 0 or sum(shares) <= 0:
         raise ConfigError(

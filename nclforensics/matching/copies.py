@@ -93,9 +93,12 @@ def find_copies(image: NDArray[np.uint8], *, max_pixels: int = MOST_PIXELS) -> C
         return CopyMoveMap(np.zeros((height, width), np.float32), ())
     small = image if scale == 1 else np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
     found = _copies(small)
-    score_map = _painted(found, (size[1], size[0]))
-    if scale < 1:
-        score_map = np.asarray(cv2.resize(score_map, (width, height), interpolation=cv2.INTER_NEAREST), np.float32)
+    if found:
+        score_map = _painted(found, (size[1], size[0]))
+        if scale < 1:
+            score_map = np.asarray(cv2.resize(score_map, (width, height), interpolation=cv2.INTER_NEAREST), np.float32)
+    else:
+        score_map = np.zeros((height, width), np.float32)  # never written to, so that it takes no memory
     factors = (width / size[0], height / size[1])
     return CopyMoveMap(score_map, tuple(_described(copy, small.shape, factors) for copy in found))
 

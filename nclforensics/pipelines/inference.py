@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 COPY_SCORE: Final = 0.995  # of a copy at the matcher's working threshold: above what 5 % of authentic photos reach
 # Features take a tenth of the memory that computing them takes, so this many tiles' worth of them may be kept.
 KEEP_FEATURES: Final = 4
+STRIP: Final = 256  # rows that the copies are joined at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,16 +183,19 @@ class Localizer:
 
 
 def with_copies(score_map: NDArray[np.float32], image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return the score map with both places of each copy that the copy-move matcher finds raised above COPY_SCORE.
+    """Return the score map, changed in place: both places of each copy that is found are raised above COPY_SCORE.
 
     A copy leaves no statistical trace for the network to see, and what it leaves, two places with the same noise, is
     as good as never found in authentic photos: docs/copy_move.md.
     """
-    copies = find_copies(image).score_map
-    # From the matcher's working threshold ... 1 to COPY_SCORE ... 1.
-    share = (copies - WORKING_THRESHOLD) / (1 - WORKING_THRESHOLD)
-    raised = (COPY_SCORE + (1 - COPY_SCORE) * share).astype(np.float32)
-    return np.maximum(score_map, np.where(copies > WORKING_THRESHOLD, raised, np.float32(0)))
+    found = find_copies(image)
+    for start in range(0, len(score_map) if found.regions else 0, STRIP):  # the whole map may take gigabytes
+        strip, copies = score_map[start : start + STRIP], found.score_map[start : start + STRIP]
+        # From the matcher's working threshold ... 1 to COPY_SCORE ... 1.
+        share = (copies - WORKING_THRESHOLD) / (1 - WORKING_THRESHOLD)
+        raised = (COPY_SCORE + (1 - COPY_SCORE) * share).astype(np.float32)
+        np.maximum(strip, np.where(copies > WORKING_THRESHOLD, raised, np.float32(0)), out=strip)
+    return score_map
 
 
 def _added(total: torch.Tensor | None, sums: torch.Tensor | None) -> torch.Tensor | None:

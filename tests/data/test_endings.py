@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nclforensics.data.endings import ENDING_SHARES, SHIFT, Ending, apply_ending, draw_ending, save
+from nclforensics.data.endings import (
+    ENDING_SHARES,
+    OFF_GRID_SHARE,
+    SHIFT,
+    Ending,
+    apply_ending,
+    draw_ending,
+    save,
+    saved_again,
+)
 from tests.photo_folders import make_photo
 
 
@@ -58,3 +67,26 @@ def test_lossless_ending_keeps_the_pixels() -> None:
     saved, content = save(image, Ending("as_is", 64, 64))
     assert content is None
     assert np.array_equal(saved, image)
+
+
+def test_saved_again_ends_with_one_more_jpeg() -> None:
+    """The last saving has quality 50 to 90; the earlier one becomes a step, seldom on another grid than its own."""
+    rng = np.random.default_rng(2)
+    first = {"op": "jpeg", "quality": 95, "colour_quality": 95, "subsampling": "4:4:4"}
+    ending = Ending("cropped", 80, 80, corner=(5, 9), last=first)
+    again = [saved_again(rng, ending) for _ in range(400)]
+    assert all(one.last is not None and 50 <= one.last["quality"] <= 90 for one in again)
+    assert all({**one.steps[-1], "phase": 0} == {**first, "phase": 0} for one in again)
+    own_grid = np.mean([one.steps[-1]["phase"] == [3, 7] for one in again])
+    assert own_grid == pytest.approx(1 - OFF_GRID_SHARE, abs=0.08)
+    assert saved_again(rng, Ending("as_is", 64, 64)).steps == []
+
+
+def test_earlier_saving_keeps_its_grid() -> None:
+    """As a step, before the sample is cut out, it leaves the pixels that it left as the last saving."""
+    image, mask = make_photo(80, 80), np.zeros((80, 80), np.bool_)
+    first = {"op": "jpeg", "quality": 70, "colour_quality": 70, "subsampling": "4:4:4"}
+    once = Ending("cropped", 80, 80, corner=(5, 9), last=first)
+    twice = Ending("cropped", 80, 80, corner=(5, 9), steps=[{**first, "phase": [3, 7]}])
+    cut, _ = apply_ending(image, mask, once, size=64)
+    assert np.array_equal(save(cut, once)[0], apply_ending(image, mask, twice, size=64)[0])

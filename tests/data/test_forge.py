@@ -113,6 +113,15 @@ def test_forged_and_authentic_samples_end_alike(samples: list[ForgedSample]) -> 
         assert shares == pytest.approx(expected, abs=0.13)
 
 
+def test_samples_are_saved_once_more_where_asked(folder: Path) -> None:
+    """With the whole share, every sample ends as a JPEG of quality 50 to 90, authentic or not."""
+    forge = Forge(PhotoPool.from_folder(folder), dataclasses.replace(SMALL, recompressed=1.0), 0)
+    made = [forge.sample(index) for index in range(24)]
+    assert {sample.kind == "authentic" for sample in made} == {True, False}
+    assert all(sample.encoded is not None for sample in made)
+    assert all(50 <= sample.recipe["ending"]["last"]["quality"] <= 90 for sample in made)
+
+
 def test_camera_traces_come_with_every_kind(samples: list[ForgedSample]) -> None:
     """Authentic and forged samples get a camera equally often; most donors of such a host have one of their own."""
     for authentic in (True, False):
@@ -256,8 +265,24 @@ def test_photos_without_a_visible_edit_are_an_error(folder: Path, monkeypatch: p
 
 @pytest.mark.parametrize(
     "change",
-    [{"size": 100}, {"size": 8}, {"min_area": 0.0}, {"max_area": 0.001}, {"splice": -0.1}],
-    ids=["size not a multiple of 8", "size too small", "no least area", "areas swapped", "negative share"],
+    [
+        {"size": 100},
+        {"size": 8},
+        {"min_area": 0.0},
+        {"max_area": 0.001},
+        {"splice": -0.1},
+        {"camera": 1.5},
+        {"recompressed": -0.1},
+    ],
+    ids=[
+        "size not a multiple of 8",
+        "size too small",
+        "no least area",
+        "areas swapped",
+        "negative share",
+        "camera share above 1",
+        "recompressed share below 0",
+    ],
 )
 def test_senseless_configuration_is_refused(folder: Path, change: dict[str, float]) -> None:
     """Wrong sizes, areas and shares are errors when the forge is made, not later."""
