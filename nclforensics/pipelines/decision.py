@@ -24,6 +24,9 @@ SMALLEST_SIDE: Final = 64
 # At and below it the shipped model finds less than a quarter of what it finds without compression (docs/decision.md).
 HEAVY_COMPRESSION: Final = 75
 
+# A photo whose whole surface was processed can be marked all over; no edit that the model learned is nearly so large.
+LARGEST_SHARE: Final = 0.9
+
 
 def decide(prediction: NDArray[np.bool_], quality: QualityFacts | None = None) -> tuple[Decision, str | None]:
     """Return the decision about an image, and its reason: why it is inconclusive, or what weakens its evidence.
@@ -33,7 +36,7 @@ def decide(prediction: NDArray[np.bool_], quality: QualityFacts | None = None) -
         quality: What is known about the image's quality, None if nothing is.
     """
     found = bool(prediction.any())
-    unreliable = " ".join(_raising_false_alarms(prediction.shape, quality))
+    unreliable = " ".join(_raising_false_alarms(prediction, quality))
     if unreliable:
         return "inconclusive", f"{'Regions were' if found else 'No region was'} found, but: {unreliable}"
     hidden = " ".join(_hiding_edits(quality)) if quality is not None else ""
@@ -78,11 +81,14 @@ def _unknown(calibration: Calibration) -> str:
     return f"Unknown: the model was calibrated for regions above {100 * calibration.min_region:g} % of the image."
 
 
-def _raising_false_alarms(shape: tuple[int, ...], quality: QualityFacts | None) -> Iterator[str]:
-    """Yield why the calibrated error rates do not hold, a sentence each."""
-    height, width = shape
+def _raising_false_alarms(prediction: NDArray[np.bool_], quality: QualityFacts | None) -> Iterator[str]:
+    """Yield why the calibrated error rates do not hold, or nothing is localized, a sentence each."""
+    height, width = prediction.shape
     if min(height, width) < SMALLEST_SIDE:
         yield f"The image is {width} x {height} pixels; below {SMALLEST_SIDE} nothing can be said."
+    share = float(prediction.mean())
+    if share > LARGEST_SHARE:
+        yield f"They cover {100 * share:.0f} % of it; what marks nearly all of an image localizes nothing."
     if quality is not None and quality.screenshot_like:
         yield "It looks like a screenshot or a framed picture; those of authentic photos often show regions, too."
 

@@ -57,6 +57,16 @@ def test_good_quality_leaves_the_finding_alone(quality: QualityFacts | None, *, 
     assert decide(_prediction(found=found), quality) == (expected, None)
 
 
+@pytest.mark.parametrize(("height", "decision"), [(115, "localized evidence"), (117, "inconclusive")])
+def test_a_mark_over_nearly_all_of_an_image_localizes_nothing(height: int, decision: str) -> None:
+    """Up to 90 % of the image a region is evidence, beyond that the reason says how much is covered."""
+    found, reason = decide(make_mask(128, 96, box=(0, 0, height, 96)), GOOD)
+    assert found == decision
+    assert (reason is None) == (decision == "localized evidence")
+    if reason is not None:
+        assert reason.startswith("Regions were found, but: They cover 91 % of it")
+
+
 @poor
 def test_poor_quality_makes_an_absence_inconclusive(words: str, changes: dict[str, Any]) -> None:
     """What could not have been seen was not excluded."""
