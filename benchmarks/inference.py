@@ -2,12 +2,13 @@
 
     python benchmarks/inference.py [--megapixels 1 12] [--seconds 300] [--threads N] [--weights NAME|DIR]
 
-Every engine gets the same photo as uint8 pixels and returns its score map. "eager fp32" is the network as it is built,
-"Localizer" is what `nclf scan` computes with (batch norms folded); both cut images of more than 2048 x 2048 pixels
-into tiles, the engines called "whole" never do. All engines take turns, round after round, so that a machine that is
-busy for a while slows all of them: the ratio is the median over the rounds of the seconds of "eager fp32" over an
-engine's own. Engines that are not installed are named with the reason. Last, `nclf scan` of one 24-megapixel JPEG runs
-in a process of its own, for its peak of resident memory. No round is begun after --seconds; one is always made.
+Every engine gets the same photo as uint8 pixels and returns the network's score map, without the copy matcher. "at
+once fp32" is the network as it was trained, layer by layer on the whole photo; "Localizer" is what `nclf scan` computes
+with, in strips; the engines called "whole" hold whole maps too. All engines take turns, round after round, so that a
+machine that is busy for a while slows all of them: the ratio is the median over the rounds of the seconds of "at once
+fp32" over an engine's own. Engines that are not installed are named with the reason. Last, `nclf scan` of one
+24-megapixel JPEG runs in a process of its own, for its peak of resident memory. No round is begun after --seconds; one
+is always made.
 """
 
 # ruff: noqa: E402 - the environment comes before the imports that read it
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     Engine = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 CPU = torch.device("cpu")
-BASELINE = "eager fp32"
+BASELINE = "at once fp32"
 PACKAGES = ("torch", "onnxruntime", "openvino")
 
 
@@ -76,6 +77,7 @@ def main() -> None:
     started = time.perf_counter()
     torch.set_num_threads(arguments.threads)
     model = load_model(arguments.weights)
+    model.network.copy_matcher = False  # no part of the network
     print_origin(model, arguments.threads)
     engines = make_engines(model, arguments.threads)
     print("\n| engine | megapixels | MP/s | ratio | rounds | largest score difference |\n|---|---|---|---|---|---|")
@@ -100,9 +102,8 @@ def print_origin(model: LoadedModel, threads: int) -> None:
 def make_engines(model: LoadedModel, threads: int) -> dict[str, Engine]:
     """Return the engines that this machine has; the others are printed with the reason."""
     makers: dict[str, Callable[[], Engine]] = {
-        BASELINE: lambda: eager(model),
+        BASELINE: lambda: at_once(model),
         "Localizer fp32": lambda: Localizer(model.network, device=CPU).localize,
-        "Localizer fp32, whole": lambda: Localizer(model.network, device=CPU, tile=32768).localize,
         "Localizer bf16": lambda: Localizer(model.network, device=CPU, precision="bf16").localize,
         "torch.compile, whole": lambda: compiled(model),
         "onnxruntime, whole": lambda: with_onnxruntime(onnx_bytes(model), threads),
@@ -122,17 +123,20 @@ def make_engines(model: LoadedModel, threads: int) -> dict[str, Engine]:
     return engines
 
 
-def eager(model: LoadedModel) -> Engine:
-    """Return the network as it is built, with its batch norms, tiled as a scan tiles."""
-    localizer = Localizer(model.network, device=CPU)
-    localizer.network = model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return localizer.localize
+def at_once(model: LoadedModel) -> Engine:
+    """Return the network as it is built, each layer on the whole image."""
+    network = model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return of_module(WholeImage(network).eval())
 
 
 def compiled(model: LoadedModel) -> Engine:
     """Return the folded network compiled by TorchInductor for any size."""
     network = fold_batch_norms(model.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    module = torch.compile(WholeImage(network).eval(), dynamic=True)
+    return of_module(torch.compile(WholeImage(network).eval(), dynamic=True))
+
+
+def of_module(module: Callable[[torch.Tensor], torch.Tensor]) -> Engine:
+    """Return a module that maps an image (1, H, W, 3) to its scores as an engine."""
 
     def localize(image: NDArray[np.uint8]) -> NDArray[np.float32]:
         with torch.inference_mode():

@@ -26,6 +26,8 @@ class ImageDeviation(nn.Module):
             it was.
     """
 
+    reach = 0  # cells beside it that a cell of the result depends on
+
     def __init__(self, channels: int, stream: int = 0) -> None:
         super().__init__()
         self.out_channels = channels
@@ -59,6 +61,8 @@ class ImageDeviation(nn.Module):
 
 class ASPP(nn.Module):
     """Atrous spatial pyramid pooling with an image-level branch (Chen et al., ECCV 2018, rates 6, 12, 18)."""
+
+    reach = 18
 
     def __init__(self, channels: int, out_channels: int = 256) -> None:
         super().__init__()

@@ -6,11 +6,13 @@ ResNet-50/101 (He et al., CVPR 2016) with atrous last stage (Chen et al., ECCV 2
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from nclforensics.networks.strips import Runner, at_once
 
 
 class EncoderFeatures(NamedTuple):
@@ -32,6 +34,8 @@ class BasicBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, *, stride: int = 1, dilation: int = 1) -> None:
         super().__init__()
+        self.stride = stride
+        self.reach = dilation * (1 + stride)  # in cells of the input
         self.conv1 = conv_bn(inputs, outputs, 3, stride=stride, dilation=dilation)
         self.conv2 = conv_bn(outputs, outputs, 3, dilation=dilation)
         self.shortcut: nn.Module = nn.Identity()
@@ -56,6 +60,7 @@ class LiteEncoder(nn.Module):
     skip_channels = 48
     deep_channels = 160
     halo = 192  # receptive radius 170 px at the network's output, rounded up to the 64-pixel alignment
+    fine_reach = 22  # of `fine` in pixels, a residual filter of 5 x 5 before it counted in
 
     def __init__(self, image_channels: int, block_channels: int) -> None:
         super().__init__()
@@ -68,13 +73,33 @@ class LiteEncoder(nn.Module):
             BasicBlock(128 + block_channels, 160, dilation=2), BasicBlock(160, 160, dilation=4)
         )
 
-    def forward(self, images: Tensor, blocks: Tensor | None) -> EncoderFeatures:
-        """Encode images (B, image_channels, H, W) and block features (B, block_channels, H/8, W/8)."""
-        skip = self.stage4(self.stage2(self.stem(images)))
-        deep = self.stage8(skip)
+    def fine(self, images: Tensor) -> Tensor:
+        """Return the skip map (B, 48, H/4, W/4) of images (B, image_channels, H, W)."""
+        cells = self.stem(images)
+        del images  # the largest map of all
+        skip: Tensor = self.stage4(self.stage2(cells))
+        return skip
+
+    @property
+    def halving(self) -> BasicBlock:
+        """The block that takes the skip map to (B, 128, H/8, W/8)."""
+        return cast("BasicBlock", self.stage8[0])
+
+    def deep(self, halved: Tensor, blocks: Tensor | None, run: Runner = at_once) -> Tensor:
+        """Return the deep map (B, 160, H/8, W/8) of what `halving` gives and block features (B, channels, H/8, W/8)."""
+        second = cast("BasicBlock", self.stage8[1])
+        deep = run(second, halved, reach=second.reach, consume=True)
+        del halved
         if self.block_norm is not None and blocks is not None:
             deep = torch.cat([deep, self.block_norm(blocks).to(deep.dtype)], dim=1)
-        return EncoderFeatures(skip, self.stage8_wide(deep))
+        for block in cast("list[BasicBlock]", list(self.stage8_wide)):
+            deep = run(block, deep, reach=block.reach, consume=True)
+        return deep
+
+    def forward(self, images: Tensor, blocks: Tensor | None) -> EncoderFeatures:
+        """Encode images (B, image_channels, H, W) and block features (B, block_channels, H/8, W/8)."""
+        skip = self.fine(images)
+        return EncoderFeatures(skip, self.deep(self.halving(skip), blocks))
 
 
 class Bottleneck(nn.Module):
@@ -84,6 +109,8 @@ class Bottleneck(nn.Module):
 
     def __init__(self, inputs: int, width: int, *, stride: int = 1, dilation: int = 1) -> None:
         super().__init__()
+        self.stride = stride
+        self.reach = dilation  # in cells of the input
         outputs = width * self.expansion
         self.conv1 = conv_bn(inputs, width, 1)
         self.conv2 = conv_bn(width, width, 3, stride=stride, dilation=dilation)
@@ -112,6 +139,7 @@ class ResNetEncoder(nn.Module):
     skip_channels = 256
     deep_channels = 2048
     halo = 512  # the true receptive field is larger: tiles of this encoder agree only approximately
+    fine_reach = 20  # of `fine` in pixels, a residual filter of 5 x 5 before it counted in
 
     def __init__(self, depths: tuple[int, int, int, int], image_channels: int, block_channels: int) -> None:
         super().__init__()
@@ -126,11 +154,32 @@ class ResNetEncoder(nn.Module):
 
     def forward(self, images: Tensor, blocks: Tensor | None) -> EncoderFeatures:
         """Encode images (B, image_channels, H, W) and block features (B, block_channels, H/8, W/8)."""
-        skip = self.stage1(self.stem(images))
-        deep = self.stage2(skip)
+        skip = self.fine(images)
+        return EncoderFeatures(skip, self.deep(self.halving(skip), blocks))
+
+    def fine(self, images: Tensor) -> Tensor:
+        """Return the skip map (B, 256, H/4, W/4) of images (B, image_channels, H, W)."""
+        skip: Tensor = self.stage1(self.stem(images))
+        return skip
+
+    @property
+    def halving(self) -> Bottleneck:
+        """The block that takes the skip map to (B, 512, H/8, W/8)."""
+        return cast("Bottleneck", self.stage2[0])
+
+    def deep(self, halved: Tensor, blocks: Tensor | None, run: Runner = at_once) -> Tensor:
+        """Return the deep map (B, 2048, H/16, W/16) of what `halving` gives and block features (B, ..., H/8, W/8)."""
+        deep = _run_blocks(list(self.stage2)[1:], halved, run)
+        del halved
         if self.block_join is not None and blocks is not None:
             deep = F.relu(self.block_join(torch.cat([deep, blocks.to(deep.dtype)], dim=1)), inplace=True)
-        return EncoderFeatures(skip, self.stage4(self.stage3(deep)))
+        return _run_blocks([*self.stage3, *self.stage4], deep, run)
+
+
+def _run_blocks(blocks: list[nn.Module], cells: Tensor, run: Runner) -> Tensor:
+    for block in cast("list[Bottleneck]", blocks):
+        cells = run(block, cells, reach=block.reach, stride=block.stride, consume=True)
+    return cells
 
 
 def _resnet_stage(inputs: int, width: int, depth: int, *, stride: int = 1, dilation: int = 1) -> nn.Sequential:

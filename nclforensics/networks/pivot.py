@@ -7,7 +7,7 @@ branches alike.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,16 @@ from torch.nn import functional as F
 from nclforensics.errors import ShapeError
 from nclforensics.networks.encoder import EncoderFeatures, conv_bn
 from nclforensics.networks.image_head import ImageHead, combine_logits
+from nclforensics.networks.strips import PIXEL_STRIP, Runner, at_once
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nclforensics.networks.encoder import BasicBlock, Bottleneck
+    from nclforensics.networks.mosaic import MosaicStream
+
+BLOCK = 8  # side in pixels of what error levels and mosaic traces give one value for
+FINE = 4  # and of a cell of the skip map
 
 
 class Encoder(Protocol):
@@ -23,9 +33,19 @@ class Encoder(Protocol):
 
     stride: int
     halo: int
+    fine_reach: int
 
-    def __call__(self, images: Tensor, blocks: Tensor | None) -> EncoderFeatures:
-        """Encode full-resolution channels and per-block channels."""
+    def fine(self, images: Tensor) -> Tensor:
+        """Return the skip map of full-resolution channels."""
+        ...
+
+    @property
+    def halving(self) -> BasicBlock | Bottleneck:
+        """The block that takes the skip map to one cell a block."""
+        ...
+
+    def deep(self, halved: Tensor, blocks: Tensor | None, run: Runner = at_once) -> Tensor:
+        """Return the deep map of what `halving` gives and per-block channels."""
         ...
 
 
@@ -33,6 +53,7 @@ class Context(Protocol):
     """What the pivot network needs of a context module."""
 
     out_channels: int
+    reach: int
 
     def statistics(self, deep: Tensor) -> Tensor:
         """Return plain means over the cells."""
@@ -99,6 +120,7 @@ class PivotNetwork(nn.Module):
         stride: Side of a patch in pixels.
         alignment: Tile origins must be multiples of it, so that patches and 8 x 8 blocks keep their places.
         halo: Overlap in pixels that a tile needs on each side for its interior to equal the untiled result.
+        decode_halo: The same for a part of the features that is decoded by itself.
         copy_matcher: Whether the network was calibrated together with the copy-move matcher, which is no part of it.
     """
 
@@ -130,27 +152,74 @@ class PivotNetwork(nn.Module):
         self.stride = cast("Encoder", encoder).stride
         self.alignment = 64
         self.halo = cast("Encoder", encoder).halo
+        # Branch and upsampling read a cell each, what follows less than a third; one is to spare.
+        self.decode_halo = self.stride * (cast("Context", context).reach + 4)
 
-    def encode(self, images: Tensor) -> EncoderFeatures:
-        """Encode images (B, 3, H, W), float in [0, 1]; sides are padded with edge pixels to multiples of the stride.
+    def encode(self, images: Tensor, run: Runner = at_once) -> EncoderFeatures:
+        """Encode images; sides are padded with edge pixels to multiples of the stride.
+
+        Args:
+            images: Shape (B, 3, H, W), H, W >= 1: float in [0, 1], or uint8.
+            run: How layers are applied: `in_strips` takes less memory for a large image, and cannot be trained.
 
         Raises:
-            ShapeError: If the shape is not (B, 3, H, W) with H, W >= 1.
+            ShapeError: If the shape is another one.
         """
-        if images.ndim != 4 or images.shape[1] != 3 or min(images.shape[-2:]) < 1:  # noqa: PLR2004 - (B, 3, H, W)
-            raise ShapeError(f"Expected images (B, 3, H, W), got {tuple(images.shape)}.")
-        height, width = images.shape[-2:]
-        images = F.pad(images, (0, -width % self.stride, 0, -height % self.stride), mode="replicate")
+        images = _padded(images, self.stride)
+        encoder = cast("Encoder", self.encoder)
+        blocks, stream = self._streams(images, run)
+        skip = self._skip(images, run)
+        # No large map but the skip map has a name here: each is let go of as soon as the next one is there.
+        deep = encoder.deep(
+            run(encoder.halving, skip, reach=encoder.halving.reach, stride=encoder.halving.stride), blocks, run
+        )
+        return EncoderFeatures(skip, _with_stream(deep, stream))
+
+    def encode_deep(self, images: Tensor, run: Runner) -> Tensor:
+        """Return `encode(images, run).deep` without ever holding the skip map, which takes half of the memory."""
+        images = _padded(images, self.stride)
+        encoder = cast("Encoder", self.encoder)
+        blocks, stream = self._streams(images, run)
+        reach = encoder.fine_reach + FINE * encoder.halving.reach
+        deep = encoder.deep(
+            run(self._halved, images, reach=reach, stride=BLOCK, strip=PIXEL_STRIP // BLOCK), blocks, run
+        )
+        del blocks
+        return _with_stream(deep, stream)
+
+    def encode_fine(self, images: Tensor, run: Runner) -> Tensor:
+        """Return `encode(images, run).skip`."""
+        return self._skip(_padded(images, self.stride), run)
+
+    def _skip(self, images: Tensor, run: Runner) -> Tensor:
+        reach = cast("Encoder", self.encoder).fine_reach
+        return run(self._fine, images, reach=reach, stride=FINE, strip=PIXEL_STRIP // FINE)
+
+    def _fine(self, images: Tensor) -> Tensor:
+        """Return the skip map of images; their full-resolution maps are the peak of memory and end with it."""
+        images = _floats(images)
         # bf16 keeps 8 bits of a pixel: under autocast the residuals, differences of neighbours, would be its rounding.
         with torch.autocast(images.device.type, enabled=False):
-            blocks = self.error_levels(images) if self.error_levels is not None else None
-            mosaic = self.mosaic(images) if self.mosaic is not None else None
             residual = [self.residual(images)] if self.residual is not None else []
-        # Full-resolution maps are the peak of memory: each lives as short as it can.
-        channels = torch.cat([(images - self.mean).mul_(4.0), *residual], dim=1)
+        channels = [(images - self.mean).mul_(4.0), *residual]
         del images, residual
-        features: EncoderFeatures = self.encoder(channels, blocks)
-        return features if mosaic is None else _with_stream(features, mosaic)
+        return cast("Encoder", self.encoder).fine(_joined(channels))
+
+    def _halved(self, images: Tensor) -> Tensor:
+        halved: Tensor = cast("Encoder", self.encoder).halving(self._fine(images))
+        return halved
+
+    def _streams(self, images: Tensor, run: Runner) -> tuple[Tensor | None, Tensor | None]:
+        """Return what has one value for each 8 x 8 block of padded images: error levels, and the mosaic's traces."""
+        blocks = stream = None
+        with torch.autocast(images.device.type, enabled=False):  # as in `_fine`
+            if self.error_levels is not None:
+                blocks = run(_of_floats(self.error_levels), images, reach=0, stride=BLOCK, strip=PIXEL_STRIP // BLOCK)
+            if self.mosaic is not None:
+                mosaic = cast("MosaicStream", self.mosaic)
+                traces = run(_of_floats(mosaic.traces), images, reach=BLOCK, stride=BLOCK, strip=PIXEL_STRIP // BLOCK)
+                stream = mosaic.gather(traces)
+        return blocks, stream
 
     def context_statistics(self, deep: Tensor) -> Tensor:
         """Return the image's statistics, shape (B, K), float32: plain means over the cells of deep (B, C, h, w)."""
@@ -191,8 +260,39 @@ class PivotNetwork(nn.Module):
         return output._replace(image_logit=self.image_logit(self.image_sums(output)))
 
 
-def _with_stream(features: EncoderFeatures, stream: Tensor) -> EncoderFeatures:
+def _padded(images: Tensor, multiple: int) -> Tensor:
+    """Repeat the last row and column until both sides are multiples."""
+    if images.ndim != 4 or images.shape[1] != 3 or min(images.shape[-2:]) < 1:  # noqa: PLR2004 - (B, 3, H, W)
+        raise ShapeError(f"Expected images (B, 3, H, W), got {tuple(images.shape)}.")
+    height, width = images.shape[-2:]
+    if images.dtype != torch.uint8:
+        return F.pad(images, (0, -width % multiple, 0, -height % multiple), mode="replicate")
+    for axis, length in ((2, height), (3, width)):  # PyTorch's own padding takes floats only
+        if length % multiple:
+            edge = images.narrow(axis, length - 1, 1)
+            images = torch.cat([images] + [edge] * (-length % multiple), dim=axis)
+    return images
+
+
+def _floats(images: Tensor) -> Tensor:
+    return images.float().div_(255) if images.dtype == torch.uint8 else images
+
+
+def _of_floats(layer: nn.Module) -> Callable[[Tensor], Tensor]:
+    return lambda images: layer(_floats(images))
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    """Return maps joined along the channels; the list is emptied, so that they do not outlive it."""
+    joined = torch.cat(parts, dim=1)
+    parts.clear()
+    return joined
+
+
+def _with_stream(deep: Tensor, stream: Tensor | None) -> Tensor:
     """Append a stream of one value per 8 x 8 block to the deep map, averaged where the encoder's cells are larger."""
-    scale = stream.shape[-1] // features.deep.shape[-1]
+    if stream is None:
+        return deep
+    scale = stream.shape[-1] // deep.shape[-1]
     cells = F.avg_pool2d(stream, scale) if scale > 1 else stream
-    return features._replace(deep=torch.cat([features.deep, cells.to(features.deep.dtype)], dim=1))
+    return torch.cat([deep, cells.to(deep.dtype)], dim=1)

@@ -1,48 +1,51 @@
-"""From an image of any size to its score map: in one pass, or in tiles that agree with the one pass.
+"""From an image of any size to its score map: in one piece, or in tiles that agree with the one piece.
 
-The decoder uses statistics of the whole image (`context_statistics`), so tiles take two passes: the first encodes each
-tile and averages the statistics over the tiles' cores, the second decodes with that average. Cores cover the image
-without overlap; the halo around a core lets every pixel of the core see what it sees in one pass. The features of the
-first pass are kept while the image is small enough (`KEEP_FEATURES`), beyond that each tile is encoded a second time:
-memory stays bounded by the tile.
+The decoder uses statistics of the whole image (`context_statistics`), so an image is encoded, its statistics are
+averaged, and then it is decoded with that average. The encoder's layers run in strips and the decoder in squares:
+memory goes to the features that are kept, not to what is computed on the way.
+
+An image whose features would take too much is cut into tiles. Their cores cover it without overlap; the halo around a
+core lets every pixel of the core see what it sees in one piece. Each tile is encoded twice, first for the statistics,
+then to be decoded, so that only one tile's features are held.
 """
 
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
-from itertools import product
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 import numpy as np
 import torch
 
 from nclforensics.errors import ShapeError, UsageError
 from nclforensics.matching.copies import WORKING_THRESHOLD, find_copies
+from nclforensics.networks.encoder import EncoderFeatures
 from nclforensics.networks.image_head import combine_logits
+from nclforensics.networks.pivot import FINE
+from nclforensics.networks.strips import CELL_STRIP, in_strips
+from nclforensics.pipelines.heap import release_free_memory
+from nclforensics.pipelines.tiling import Area, Span, cut_area, widened
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from types import EllipsisType
 
     from numpy.typing import NDArray
 
-    from nclforensics.networks.encoder import EncoderFeatures
-    from nclforensics.networks.pivot import PivotNetwork
+    from nclforensics.networks.pivot import Encoder, PivotNetwork
+    from nclforensics.networks.strips import Layer
 
 COPY_SCORE: Final = 0.995  # of a copy at the matcher's working threshold: above what 5 % of authentic photos reach
-# Features take a tenth of the memory that computing them takes, so this many tiles' worth of them may be kept.
-KEEP_FEATURES: Final = 4
-STRIP: Final = 256  # rows that the copies are joined at once
+# Pixels of an image up to which its skip map is held, 12 bytes a pixel of `lite`; beyond, a square's is computed twice.
+SKIP_HELD: Final = 13_000_000
+SQUARE: Final = 1024  # side in pixels of what is decoded at once; a multiple of every network's alignment
+STRIP: Final = 256  # rows of the score map that are worked on at once
 
 
-@dataclass(frozen=True, kw_only=True)
-class Span:
-    """One tile along one axis, in pixels: the core is kept, the extent (core and halo) is computed."""
+class Features(NamedTuple):
+    """What is held of an encoded image or tile: `skip` only where there is memory for it."""
 
-    core_start: int
-    core_stop: int
-    start: int
-    stop: int
+    skip: torch.Tensor | None
+    deep: torch.Tensor
 
 
 class Localizer:
@@ -51,8 +54,8 @@ class Localizer:
     Args:
         network: Moved to the device and put into eval mode.
         device: Where to compute.
-        tile: Side in pixels of the largest square computed at once; an image of at most `tile` squared pixels is not
-            cut.
+        tile: Side in pixels of the largest square whose features are held at once, 24 bytes a pixel of `lite`; an
+            image of at most `tile` squared pixels is not cut.
         precision: "fp32" or "bf16" (autocast).
 
     Raises:
@@ -60,7 +63,7 @@ class Localizer:
     """
 
     def __init__(
-        self, network: PivotNetwork, *, device: torch.device, tile: int = 2048, precision: str = "fp32"
+        self, network: PivotNetwork, *, device: torch.device, tile: int = 5120, precision: str = "fp32"
     ) -> None:
         if precision not in ("fp32", "bf16"):
             raise UsageError(f'Expected the precision "fp32" or "bf16", got {precision!r}.')
@@ -72,8 +75,8 @@ class Localizer:
         network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
         self.network = network.eval()
         self.device = device
+        self._skip_halo = _round_up(cast("Encoder", network.encoder).fine_reach, network.stride)
         self._whole = tile * tile
-        self._kept = KEEP_FEATURES * tile * tile
         self.precision = precision
 
     @torch.inference_mode()
@@ -98,88 +101,96 @@ class Localizer:
                 # Benchmarking would choose kernels by timing, and TF32 would drop half of the digits.
                 flags = torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False)
                 stack.enter_context(flags)
-            height, width = image.shape[:2]
-            if height * width <= self._whole:
-                score_map = self._scores(self.network(self._tensor(image)).score_logits)
-            else:
-                score_map = self._localize_tiles(image)
+            score_map = self._localize(image)
         return with_copies(score_map, image) if self.network.copy_matcher else score_map
 
     def number_of_tiles(self, height: int, width: int) -> int:
         """Return into how many tiles an image of that size is cut; 1 if it is not cut."""
-        return 1 if height * width <= self._whole else len(self._spans(height)) * len(self._spans(width))
+        return len(self._tiles(height, width))
 
-    def _localize_tiles(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        keep = image.shape[0] * image.shape[1] <= self._kept
-        statistics, kept = self._global_statistics(image, keep=keep)
+    def _localize(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        tiles = self._tiles(*image.shape[:2])
+        statistics, whole = self._statistics(image, tiles)
         logits = np.empty(image.shape[:2], dtype=np.float32)
         sums: torch.Tensor | None = None
-        for index, (rows, columns) in enumerate(self._tiles(image)):
-            features = kept[index] if keep else self._encode(image, rows, columns)
-            output = self.network.decode(
-                features, statistics, size=(rows.stop - rows.start, columns.stop - columns.start)
-            )
-            core = output.logits[0, 0, _core_of(rows), _core_of(columns)].float().cpu().numpy()
-            logits[rows.core_start : rows.core_stop, columns.core_start : columns.core_stop] = core
-            cells = self._cells_of(rows, image.shape[0]), self._cells_of(columns, image.shape[1])
-            sums = _added(sums, self.network.image_sums(output, *cells))
+        for tile in tiles:
+            features = whole or self._encode(image, tile)
+            sums = _added(sums, self._decode(image, tile, features, statistics, logits))
         image_logit = self.network.image_logit(None if sums is None else sums.float())
-        for start in range(0, len(logits), self._core):  # in strips: the whole map may take gigabytes
-            strip = torch.from_numpy(logits[start : start + self._core])[None, None].to(self.device)
+        for start in range(0, len(logits), STRIP):  # in strips: the whole map may take gigabytes
+            strip = torch.from_numpy(logits[start : start + STRIP])[None, None].to(self.device)
             combined = strip if image_logit is None else combine_logits(strip, image_logit)
-            logits[start : start + self._core] = self._scores(combined)
+            logits[start : start + STRIP] = combined[0, 0].sigmoid().cpu().numpy()
         return logits
 
-    def _global_statistics(self, image: NDArray[np.uint8], *, keep: bool) -> tuple[torch.Tensor, list[EncoderFeatures]]:
-        """Return the mean of the context statistics over all cells, each counted once, (1, K), and kept features."""
-        kept: list[EncoderFeatures] = []
-        total: torch.Tensor | None = None
-        cells = 0
-        for rows, columns in self._tiles(image):
-            features = self._encode(image, rows, columns)
-            core = features.deep[:, :, self._cells_of(rows, image.shape[0]), self._cells_of(columns, image.shape[1])]
-            count = core.shape[2] * core.shape[3]
-            # float64: the sum over many tiles must not depend on how they were cut.
-            weighted = self.network.context_statistics(core).double() * count
-            total = weighted if total is None else total + weighted
-            cells += count
-            if keep:
-                kept.append(features)
-        assert total is not None
-        return (total / cells).float(), kept
+    def _statistics(self, image: NDArray[np.uint8], tiles: list[Area]) -> tuple[torch.Tensor, Features | None]:
+        """Return the mean of the context statistics over all cells, (1, K), and the features where one tile is all."""
+        total, cells = torch.zeros(1, 1, dtype=torch.float64, device=self.device), 0
+        for tile in tiles:
+            features = self._encode(image, tile)
+            for square in cut_area(tile, SQUARE, halo=0):
+                part = features.deep[self._cells(square, tile)]
+                count = part.shape[2] * part.shape[3]
+                # float64: the sum over many parts must not depend on how they were cut.
+                total = total + self.network.context_statistics(part).double() * count
+                cells += count
+        return (total / cells).float(), features if len(tiles) == 1 else None
 
-    def _encode(self, image: NDArray[np.uint8], rows: Span, columns: Span) -> EncoderFeatures:
-        return self.network.encode(self._tensor(image[rows.start : rows.stop, columns.start : columns.stop]))
+    def _encode(self, image: NDArray[np.uint8], tile: Area) -> Features:
+        pixels = self._pixels(image, tile)
+        if image.shape[0] * image.shape[1] <= self._whole and pixels.shape[2] * pixels.shape[3] > SKIP_HELD:
+            return Features(None, self.network.encode_deep(pixels, _in_strips_sparingly))
+        return Features(*self.network.encode(pixels, in_strips))
 
-    def _cells_of(self, span: Span, length: int) -> slice:
-        """Return a span's core on the grid of cells; at the image's end the core takes the padded cells too."""
-        stride = self.network.stride
-        first = (span.core_start - span.start) // stride
-        return slice(first, None if span.core_stop == length else first + (span.core_stop - span.core_start) // stride)
-
-    def _tiles(self, image: NDArray[np.uint8]) -> Iterator[tuple[Span, Span]]:
-        height, width = image.shape[:2]
-        return product(self._spans(height), self._spans(width))
-
-    def _spans(self, length: int) -> list[Span]:
-        return [
-            Span(
-                core_start=start,
-                core_stop=min(start + self._core, length),
-                start=max(start - self._halo, 0),
-                stop=min(start + self._core + self._halo, length),
+    def _decode(
+        self,
+        image: NDArray[np.uint8],
+        tile: Area,
+        features: Features,
+        statistics: torch.Tensor,
+        logits: NDArray[np.float32],
+    ) -> torch.Tensor | None:
+        """Write the logits of a tile's core into the image's, and return the sums that the image head reads of it."""
+        sums: torch.Tensor | None = None
+        for square in cut_area(tile, SQUARE, halo=self.network.decode_halo):
+            rows, columns = square
+            skip = (
+                self._skip(image, square) if features.skip is None else features.skip[self._cells(square, tile, FINE)]
             )
-            for start in range(0, length, self._core)
+            part = EncoderFeatures(skip, features.deep[self._cells(square, tile)])
+            size = (rows.stop - rows.start, columns.stop - columns.start)
+            output = self.network.decode(part, statistics, size=size)
+            core = output.logits[0, 0, rows.core_in_extent, columns.core_in_extent]
+            logits[rows.core_start : rows.core_stop, columns.core_start : columns.core_stop] = (
+                core.float().cpu().numpy()
+            )
+            read = self._cells((rows.core, columns.core), square)[1:]
+            sums = _added(sums, self.network.image_sums(output, *read))
+        return sums
+
+    def _skip(self, image: NDArray[np.uint8], square: Area) -> torch.Tensor:
+        """Compute the skip map of a square again."""
+        wider = widened(square, self._skip_halo, image.shape)
+        return self.network.encode_fine(self._pixels(image, wider), _in_strips_sparingly)[
+            self._cells(square, wider, FINE)
         ]
 
-    def _tensor(self, image: NDArray[np.uint8]) -> torch.Tensor:
-        """Return an image as (1, 3, H, W), float32 in [0, 1], channels last."""
-        pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self.device)
-        return pixels.permute(2, 0, 1)[None].float().div_(255).contiguous(memory_format=torch.channels_last)
+    def _pixels(self, image: NDArray[np.uint8], area: Area) -> torch.Tensor:
+        """Return an area's extent as uint8 (1, 3, h, w)."""
+        rows, columns = area
+        pixels = np.ascontiguousarray(image[rows.start : rows.stop, columns.start : columns.stop])
+        return torch.from_numpy(pixels).to(self.device).permute(2, 0, 1)[None]
 
-    @staticmethod
-    def _scores(logits: torch.Tensor) -> NDArray[np.float32]:
-        return logits[0, 0].float().sigmoid().cpu().numpy()
+    def _cells(self, part: Area, area: Area, side: int | None = None) -> tuple[EllipsisType, slice, slice]:
+        """Return where a part lies on a map of the area, whose cells have `side` pixels a side; patches by default."""
+        stride = self.network.stride
+        scale = stride // (side or stride)
+        rows, columns = (span.cells(whole.start, stride, scale) for span, whole in zip(part, area, strict=True))
+        return ..., rows, columns
+
+    def _tiles(self, height: int, width: int) -> list[Area]:
+        whole = (Span.whole(height), Span.whole(width))
+        return [whole] if height * width <= self._whole else cut_area(whole, self._core, self._halo)
 
 
 def with_copies(score_map: NDArray[np.float32], image: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -198,15 +209,24 @@ def with_copies(score_map: NDArray[np.float32], image: NDArray[np.uint8]) -> NDA
     return score_map
 
 
+def _in_strips_sparingly(
+    layer: Layer, cells: torch.Tensor, *, reach: int, stride: int = 1, strip: int = CELL_STRIP, consume: bool = False
+) -> torch.Tensor:
+    """Return what `in_strips` does, and give back after each strip what that needed on the way."""
+
+    def released(piece: torch.Tensor) -> torch.Tensor:
+        given = layer(piece)
+        release_free_memory()
+        return given
+
+    return in_strips(released, cells, reach=reach, stride=stride, strip=strip, consume=consume)
+
+
 def _added(total: torch.Tensor | None, sums: torch.Tensor | None) -> torch.Tensor | None:
     """Add a tile's sums in float64: the result must not depend on how the image was cut."""
     if sums is None:
         return None
     return sums.double() if total is None else total + sums.double()
-
-
-def _core_of(span: Span) -> slice:
-    return slice(span.core_start - span.start, span.core_stop - span.start)
 
 
 def _round_up(value: int, multiple: int) -> int:

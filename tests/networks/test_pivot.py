@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
+
 import pytest
 import torch
 from torch import nn
@@ -13,6 +15,10 @@ from nclforensics.networks.build import build_network
 from nclforensics.networks.image_head import combine_logits
 from nclforensics.networks.pivot import Branch, PivotNetwork
 from tests.tiny_model import make_network
+
+if TYPE_CHECKING:
+    from nclforensics.networks.pivot import Encoder
+    from nclforensics.networks.strips import Runner
 
 SIZES = [(1, 1), (7, 9), (64, 64), (65, 100)]
 every_size = pytest.mark.parametrize("size", SIZES, ids=[f"{height}x{width}" for height, width in SIZES])
@@ -221,13 +227,19 @@ def test_reduced_precision_returns_float32(network: PivotNetwork) -> None:
 def test_residuals_are_exact_in_reduced_precision(network: PivotNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
     """Noise residuals, small differences of pixels, are not computed in bf16, whose 8 bits would drown them."""
     seen: list[torch.Tensor] = []
-    forward = network.encoder.forward
+    encoder = cast("Encoder", network.encoder)
+    fine, deep = encoder.fine, encoder.deep
 
-    def record(images: torch.Tensor, blocks: torch.Tensor) -> object:
-        seen.extend((images[:, 3:].float(), blocks.float()))
-        return forward(images, blocks)
+    def record_images(images: torch.Tensor) -> object:
+        seen.append(images[:, 3:].float())
+        return fine(images)
 
-    monkeypatch.setattr(network.encoder, "forward", record)
+    def record_blocks(halved: torch.Tensor, blocks: torch.Tensor, run: Runner) -> object:
+        seen.append(blocks.float())
+        return deep(halved, blocks, run)
+
+    monkeypatch.setattr(encoder, "fine", record_images)
+    monkeypatch.setattr(encoder, "deep", record_blocks)
     assert network.residual is not None
     assert network.error_levels is not None
     images = 0.6 + 0.02 * torch.rand(1, 3, 16, 16)

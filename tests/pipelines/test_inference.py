@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from nclforensics.errors import DeviceUnavailableError, ShapeError, UsageError
+from nclforensics.pipelines import inference
 from nclforensics.pipelines.device import select_device
 from nclforensics.pipelines.inference import COPY_SCORE, Localizer, with_copies
 from tests.factories import make_image
@@ -20,17 +21,17 @@ from tests.tiny_model import make_network
 if TYPE_CHECKING:
     from nclforensics.networks.encoder import EncoderFeatures
     from nclforensics.networks.pivot import PivotNetwork, PivotOutput
+    from nclforensics.networks.strips import Runner
 
 CPU = torch.device("cpu")
 # Largest difference between a tiled and an untiled score map of the lite network in fp32; measured: 1e-6.
 TILE_TOLERANCE = 1e-4
 
 
-def _tiling_localizer(network: PivotNetwork, *, kept: bool) -> Localizer:
+def _tiling_localizer(network: PivotNetwork) -> Localizer:
     """Return a localizer that cuts even a small image, into cores of 128 pixels."""
     localizer = Localizer(network, device=CPU, tile=512)
     localizer._whole = 0
-    localizer._kept = 10**9 if kept else 0
     return localizer
 
 
@@ -50,18 +51,44 @@ def test_a_score_map_has_the_size_of_its_image(shape: tuple[int, int]) -> None:
     assert score_map.max() <= 1
 
 
-@pytest.mark.parametrize(
-    ("shape", "kept"),
-    [((150, 300), True), ((70, 530), True), ((70, 530), False), ((530, 70), False)],
-    ids=["rows and columns", "features kept", "encoded twice", "rows"],
-)
-def test_tiles_agree_with_one_pass(shape: tuple[int, int], kept: bool) -> None:  # noqa: FBT001
+@pytest.mark.parametrize("shape", [(150, 300), (70, 530), (530, 70)], ids=str)
+def test_tiles_agree_with_one_pass(shape: tuple[int, int]) -> None:
     """Cutting an image into tiles changes no score by more than the stated tolerance, ragged edges included."""
     image = _textured(*shape)
     whole = Localizer(make_network(), device=CPU).localize(image)
-    tiled = _tiling_localizer(make_network(), kept=kept).localize(image)
+    tiled = _tiling_localizer(make_network()).localize(image)
     assert whole.std() > 50 * TILE_TOLERANCE
     assert np.abs(whole - tiled).max() < TILE_TOLERANCE
+
+
+@pytest.mark.parametrize("shape", [(150, 1301), (1301, 150)], ids=str)
+def test_strips_and_squares_agree_with_the_network_at_once(
+    shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a scan computes in parts is what the network computes in training, with and without tiles."""
+    image = _textured(*shape)
+    network = make_network()
+    with torch.inference_mode():
+        pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
+        expected = network(pixels).score_logits[0, 0].sigmoid().numpy()
+    monkeypatch.setattr(inference, "SQUARE", 128)
+    for localizer, held in (
+        (Localizer(network, device=CPU), 10**9),
+        (Localizer(network, device=CPU), 0),
+        (_tiling_localizer(network), 0),
+    ):
+        monkeypatch.setattr(inference, "SKIP_HELD", held)
+        assert np.abs(localizer.localize(image) - expected).max() < TILE_TOLERANCE
+
+
+def test_the_halo_of_decoded_squares_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test above can fail: squares without a halo show their borders."""
+    image = _textured(300, 300)
+    network = make_network()
+    monkeypatch.setattr(inference, "SQUARE", 128)
+    right = Localizer(network, device=CPU).localize(image)
+    network.decode_halo = 0
+    assert np.abs(Localizer(network, device=CPU).localize(image) - right).max() > 10 * TILE_TOLERANCE
 
 
 def test_tiles_need_the_statistics_of_the_whole_image(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,7 +102,7 @@ def test_tiles_need_the_statistics_of_the_whole_image(monkeypatch: pytest.Monkey
         return decode(features, network.context_statistics(features.deep), size=size)
 
     monkeypatch.setattr(network, "decode", decode_alone)
-    tiled = _tiling_localizer(network, kept=False).localize(image)
+    tiled = _tiling_localizer(network).localize(image)
     assert np.abs(whole - tiled).max() > 10 * TILE_TOLERANCE
 
 
@@ -85,12 +112,12 @@ def test_no_tile_is_larger_than_asked_for(monkeypatch: pytest.MonkeyPatch) -> No
     encode = network.encode
     sides: list[int] = []
 
-    def watched(images: torch.Tensor) -> EncoderFeatures:
+    def watched(images: torch.Tensor, run: Runner) -> EncoderFeatures:
         sides.extend(images.shape[-2:])
-        return encode(images)
+        return encode(images, run)
 
     monkeypatch.setattr(network, "encode", watched)
-    _tiling_localizer(network, kept=True).localize(make_image(70, 900))
+    _tiling_localizer(network).localize(make_image(70, 900))
     assert max(sides) <= 512
 
 
