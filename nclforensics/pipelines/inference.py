@@ -114,8 +114,7 @@ class Localizer:
         logits = np.empty(image.shape[:2], dtype=np.float32)
         sums: torch.Tensor | None = None
         for tile in tiles:
-            features = whole or self._encode(image, tile)
-            sums = _added(sums, self._decode(image, tile, features, statistics, logits))
+            sums = _added(sums, self._decode(image, tile, whole or self._encode(image, tile), statistics, logits))
         image_logit = self.network.image_logit(None if sums is None else sums.float())
         for start in range(0, len(logits), STRIP):  # in strips: the whole map may take gigabytes
             strip = torch.from_numpy(logits[start : start + STRIP])[None, None].to(self.device)
@@ -126,7 +125,9 @@ class Localizer:
     def _statistics(self, image: NDArray[np.uint8], tiles: list[Area]) -> tuple[torch.Tensor, Features | None]:
         """Return the mean of the context statistics over all cells, (1, K), and the features where one tile is all."""
         total, cells = torch.zeros(1, 1, dtype=torch.float64, device=self.device), 0
+        features: Features | None = None
         for tile in tiles:
+            features = None  # before the next ones are computed
             features = self._encode(image, tile)
             for square in cut_area(tile, SQUARE, halo=0):
                 part = features.deep[self._cells(square, tile)]
@@ -134,6 +135,7 @@ class Localizer:
                 # float64: the sum over many parts must not depend on how they were cut.
                 total = total + self.network.context_statistics(part).double() * count
                 cells += count
+            del part
         return (total / cells).float(), features if len(tiles) == 1 else None
 
     def _encode(self, image: NDArray[np.uint8], tile: Area) -> Features:

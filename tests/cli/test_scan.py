@@ -253,7 +253,7 @@ def test_one_region_is_not_regions(capsys: pytest.CaptureFixture[str]) -> None:
     assert "1 region, 100.0% of the area" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("threshold", "code"), [("0", 10), ("1", 0)], ids=["evidence", "none"])
+@pytest.mark.parametrize(("threshold", "code"), [("0.1", 10), ("1", 0)], ids=["evidence", "none"])
 def test_evidence_can_fail_a_pipeline(threshold: str, code: int) -> None:
     """`--fail-on evidence` ends with 10 if any image shows some."""
     assert _run("photos", "--out", "out", "--fail-on", "evidence", "--threshold", threshold) == code
@@ -262,7 +262,7 @@ def test_evidence_can_fail_a_pipeline(threshold: str, code: int) -> None:
 def test_evidence_counts_more_than_skipped_images() -> None:
     """Where both happened, 10 is told; a pipeline that asked for it must not miss it."""
     Path("photos/x.jpg").write_text("not an image")
-    assert _run("photos", "--out", "out", "--fail-on", "evidence", "--threshold", "0") == 10
+    assert _run("photos", "--out", "out", "--fail-on", "evidence", "--threshold", "0.1") == 10
     assert _run("photos", "--out", "out2", "--fail-on", "evidence", "--threshold", "1") == 17
 
 
