@@ -1,6 +1,6 @@
 """Scan one image of up to 1 gigapixel with `nclf scan`, and print its time and the memory of all its processes.
 
-    python benchmarks/gigapixel.py PHOTOS [--megapixels 1000] [--quality 90] [--model NAME] [--precision bf16]
+    python benchmarks/gigapixel.py PHOTOS [--megapixels 1000] [--quality 90] [--weights NAME|DIR] [--precision bf16]
 
 The image is one JPEG, put together from the photos of a folder, each enlarged or cut to a cell of 1024 x 1024 pixels. A
 quarter of its side is copied from one corner to the middle, so that the copies' part of the scan has work, which is its
@@ -44,14 +44,14 @@ def main() -> None:
     parser.add_argument("photos", type=Path, help="folder of photos that the image is put together from")
     parser.add_argument("--megapixels", type=float, default=1000.0)
     parser.add_argument("--quality", type=int, default=90, help="JPEG quality of the image")
-    parser.add_argument("--model", help="default: the tool's")
+    parser.add_argument("--weights", help="a model, as for nclf scan")
     parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
     arguments = parser.parse_args()
     print(f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; torch {version('torch')}")
     with tempfile.TemporaryDirectory(prefix="nclf-benchmark-", dir=Path.cwd()) as temporary:
         image = Path(temporary) / "gigapixel.jpg"
         write_mosaic(arguments.photos, image, arguments.megapixels, arguments.quality)
-        scan(image, Path(temporary) / "out", arguments.model, arguments.precision)
+        scan(image, Path(temporary) / "out", arguments.weights, arguments.precision)
 
 
 def write_mosaic(photos: Path, target: Path, megapixels: float, quality: int) -> None:
@@ -86,13 +86,13 @@ def squares(photos: Path) -> Iterator[NDArray[np.uint8]]:
         yield np.asarray(cv2.resize(square, (CELL, CELL), interpolation=interpolation), np.uint8)
 
 
-def scan(image: Path, out: Path, model: str | None, precision: str) -> None:
+def scan(image: Path, out: Path, weights: str | None, precision: str) -> None:
     """Run the command on the image and print time, peak memory, and the record's main fields."""
     command = [sys.executable, "-m", "nclforensics", "scan", str(image), "--out", str(out), "--quiet"]
     command += ["--precision", precision]
     started = time.perf_counter()
     process = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
-        command + (["--model", model] if model else [])
+        command + (["--weights", weights] if weights else [])
     )
     readings = []
     while process.poll() is None:
@@ -105,7 +105,7 @@ def scan(image: Path, out: Path, model: str | None, precision: str) -> None:
         print(f"  after {readings[minute][0]:5.0f} s: {readings[minute][1]:6.0f} MB")
     for line in (out / "results.jsonl").read_text(encoding="utf-8").splitlines():
         record = json.loads(line)
-        print({key: record.get(key) for key in ("width", "height", "decision", "reason", "score", "seconds")})
+        print({key: record.get(key) for key in ("width", "height", "decision", "reason", "image_score", "tiles")})
     print("written:", ", ".join(f"{p.name} {p.stat().st_size} bytes" for p in sorted(out.rglob("*")) if p.is_file()))
 
 

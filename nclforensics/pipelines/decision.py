@@ -83,12 +83,12 @@ def _unknown(calibration: Calibration) -> str:
 
 def _raising_false_alarms(prediction: NDArray[np.bool_], quality: QualityFacts | None) -> Iterator[str]:
     """Yield why the calibrated error rates do not hold, or nothing is localized, a sentence each."""
+    share = float(prediction.mean())
+    if share > LARGEST_SHARE:  # first: "they" are the regions that the reason begins with
+        yield f"They cover {100 * share:.0f} % of it; what marks nearly all of an image localizes nothing."
     height, width = prediction.shape
     if min(height, width) < SMALLEST_SIDE:
         yield f"The image is {width} x {height} pixels; below {SMALLEST_SIDE} nothing can be said."
-    share = float(prediction.mean())
-    if share > LARGEST_SHARE:
-        yield f"They cover {100 * share:.0f} % of it; what marks nearly all of an image localizes nothing."
     if quality is not None and quality.screenshot_like:
         yield "It looks like a screenshot or a framed picture; those of authentic photos often show regions, too."
 

@@ -67,6 +67,15 @@ def test_a_mark_over_nearly_all_of_an_image_localizes_nothing(height: int, decis
         assert reason.startswith("Regions were found, but: They cover 91 % of it")
 
 
+def test_a_small_image_marked_all_over_says_first_how_much_is_covered() -> None:
+    """The sentence about the regions follows the one that names them."""
+    found, reason = decide(make_mask(40, 40, box=(0, 0, 40, 40)), GOOD)
+    assert found == "inconclusive"
+    assert reason is not None
+    assert reason.startswith("Regions were found, but: They cover 100 % of it")
+    assert "40 x 40" in reason
+
+
 @poor
 def test_poor_quality_makes_an_absence_inconclusive(words: str, changes: dict[str, Any]) -> None:
     """What could not have been seen was not excluded."""
