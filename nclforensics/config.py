@@ -47,6 +47,7 @@ class ModelConfig:
         residual: Noise-residual filters beside the RGB channels.
         error_levels: Whether the JPEG error-level channels (what a recompression would change) are added.
         mosaic: Whether the traces of the camera's colour filter array are added.
+        quantization: Whether it is added how common each block's DCT coefficients are in the image.
         branch_channels: Channels of each branch's spatial features u.
         embedding_dim: Length D of the unit embeddings z.
         decoder_channels: Channels inside the fused decoder.
@@ -59,6 +60,7 @@ class ModelConfig:
     residual: ResidualName = "srm"
     error_levels: bool = True
     mosaic: bool = False
+    quantization: bool = False
     branch_channels: int = 64
     embedding_dim: int = 64
     decoder_channels: int = 64
@@ -178,7 +180,7 @@ class TrainConfig:
         allow_missing: Whether to go on where images of the data set lack their mask, or masks their image.
         photos: Folder of pristine photos, needed by the forge.
         initial: Model whose weights the run starts from (as `nclf scan --weights`); empty starts from random ones. An
-            image head or mosaic stream that it lacks starts from random ones.
+            image head, mosaic or quantization stream that it lacks starts from random ones.
         out: Run folder: checkpoints, curves, resolved config, the finished model.
         seed: Seeds weights, samples, mining and validation samples; which images are held out does not depend on it.
         steps: Number of optimizer steps; 0 means: until `minutes` are over.

@@ -11,6 +11,7 @@ from torch import nn
 from nclforensics.config import ModelConfig, RunConfig
 from nclforensics.networks.build import build_network
 from nclforensics.networks.context import ImageDeviation
+from nclforensics.networks.quantization import QuantizationStream
 from nclforensics.networks.weights import save_model
 from nclforensics.results import Calibration
 
@@ -19,16 +20,18 @@ if TYPE_CHECKING:
 
     from nclforensics.networks.pivot import PivotNetwork
 
-TINY_CONFIG = RunConfig(model=ModelConfig(branch_channels=8, embedding_dim=8, decoder_channels=8, mosaic=True))
+TINY_CONFIG = RunConfig(
+    model=ModelConfig(branch_channels=8, embedding_dim=8, decoder_channels=8, mosaic=True, quantization=True)
+)
 
 
-def make_network(*, seed: int = 0, mosaic: bool = True) -> PivotNetwork:
+def make_network(*, seed: int = 0, streams: bool = True) -> PivotNetwork:
     """Return an untrained network in eval mode whose score maps vary within an image, around 0.05."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = build_network(replace(TINY_CONFIG.model, mosaic=False))
+        network = build_network(replace(TINY_CONFIG.model, mosaic=False, quantization=False))
         _unsettle(network)
-        if mosaic:
+        if streams:
             plain, network = network, build_network(TINY_CONFIG.model)
             _unsettle(network)
             network.load_state_dict(plain.state_dict(), strict=False)
@@ -42,6 +45,8 @@ def _unsettle(network: nn.Module) -> None:
             nn.init.normal_(module.running_mean, std=0.1)  # type: ignore[arg-type]
             nn.init.uniform_(module.running_var, 0.5, 1.5)  # type: ignore[arg-type]
         if isinstance(module, ImageDeviation) and module.join is not None:
+            nn.init.normal_(module.join.weight, std=0.1)
+        if isinstance(module, QuantizationStream):
             nn.init.normal_(module.join.weight, std=0.1)
         if isinstance(module, nn.Conv2d) and module.out_channels == 1:
             nn.init.normal_(module.weight, std=3.0)

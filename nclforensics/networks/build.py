@@ -9,7 +9,8 @@ from nclforensics.networks.decoder import FusedDecoder
 from nclforensics.networks.encoder import LiteEncoder, ResNetEncoder
 from nclforensics.networks.image_head import ImageHead
 from nclforensics.networks.mosaic import MosaicStream
-from nclforensics.networks.pivot import Branch, PivotNetwork
+from nclforensics.networks.pivot import BLOCK, Branch, PivotNetwork
+from nclforensics.networks.quantization import QuantizationStream
 from nclforensics.networks.residual import BayarConv2d, ErrorLevels, SRMResidual
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def _assemble(
     config: ModelConfig,
     residual: nn.Module | None,
     error_levels: nn.Module | None,
-    encoder: nn.Module,
+    encoder: LiteEncoder | ResNetEncoder,
     context: ImageDeviation | ASPP,
     decoder: FusedDecoder,
 ) -> PivotNetwork:
@@ -86,7 +87,10 @@ def _assemble(
     return PivotNetwork(
         residual=residual,
         error_levels=error_levels,
-        mosaic=MosaicStream() if config.mosaic else None,
+        streams=(
+            MosaicStream() if config.mosaic else None,
+            QuantizationStream(context.out_channels, encoder.stride // BLOCK) if config.quantization else None,
+        ),
         encoder=encoder,
         context=context,
         branches=(plus, minus),

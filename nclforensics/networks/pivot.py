@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from nclforensics.networks.encoder import BasicBlock, Bottleneck
     from nclforensics.networks.mosaic import MosaicStream
+    from nclforensics.networks.quantization import QuantizationStream
 
 BLOCK = 8  # side in pixels of what error levels and mosaic traces give one value for
 FINE = 4  # and of a cell of the skip map
@@ -132,7 +133,7 @@ class PivotNetwork(nn.Module):
         *,
         residual: nn.Module | None,
         error_levels: nn.Module | None,
-        mosaic: nn.Module | None = None,
+        streams: tuple[nn.Module | None, nn.Module | None] = (None, None),
         encoder: nn.Module,
         context: nn.Module,
         branches: tuple[nn.Module, nn.Module],
@@ -142,7 +143,7 @@ class PivotNetwork(nn.Module):
         super().__init__()
         self.residual = residual
         self.error_levels = error_levels
-        self.mosaic = mosaic
+        self.mosaic, self.quantization = streams
         self.encoder = encoder
         self.context = context
         self.branch_plus, self.branch_minus = branches
@@ -152,8 +153,11 @@ class PivotNetwork(nn.Module):
         self.stride = cast("Encoder", encoder).stride
         self.alignment = 64
         self.halo = cast("Encoder", encoder).halo
+        reach = cast("Context", context).reach
+        if self.quantization is not None:
+            reach = max(reach, -(-cast("QuantizationStream", self.quantization).reach * BLOCK // self.stride))
         # Branch and upsampling read a cell each, what follows less than a third; one is to spare.
-        self.decode_halo = self.stride * (cast("Context", context).reach + 4)
+        self.decode_halo = self.stride * (reach + 4)
 
     def encode(self, images: Tensor, run: Runner = at_once) -> EncoderFeatures:
         """Encode images; sides are padded with edge pixels to multiples of the stride.
@@ -167,25 +171,25 @@ class PivotNetwork(nn.Module):
         """
         images = _padded(images, self.stride)
         encoder = cast("Encoder", self.encoder)
-        blocks, stream = self._streams(images, run)
+        blocks, streams = self._streams(images, run)
         skip = self._skip(images, run)
         # No large map but the skip map has a name here: each is let go of as soon as the next one is there.
         deep = encoder.deep(
             run(encoder.halving, skip, reach=encoder.halving.reach, stride=encoder.halving.stride), blocks, run
         )
-        return EncoderFeatures(skip, _with_stream(deep, stream))
+        return EncoderFeatures(skip, self._with_streams(deep, *streams))
 
     def encode_deep(self, images: Tensor, run: Runner) -> Tensor:
         """Return `encode(images, run).deep` without ever holding the skip map, which takes half of the memory."""
         images = _padded(images, self.stride)
         encoder = cast("Encoder", self.encoder)
-        blocks, stream = self._streams(images, run)
+        blocks, streams = self._streams(images, run)
         reach = encoder.fine_reach + FINE * encoder.halving.reach
         deep = encoder.deep(
             run(self._halved, images, reach=reach, stride=BLOCK, strip=PIXEL_STRIP // BLOCK), blocks, run
         )
         del blocks
-        return _with_stream(deep, stream)
+        return self._with_streams(deep, *streams)
 
     def encode_fine(self, images: Tensor, run: Runner) -> Tensor:
         """Return `encode(images, run).skip`."""
@@ -209,26 +213,53 @@ class PivotNetwork(nn.Module):
         halved: Tensor = cast("Encoder", self.encoder).halving(self._fine(images))
         return halved
 
-    def _streams(self, images: Tensor, run: Runner) -> tuple[Tensor | None, Tensor | None]:
-        """Return what has one value for each 8 x 8 block of padded images: error levels, and the mosaic's traces."""
-        blocks = stream = None
+    def _streams(self, images: Tensor, run: Runner) -> tuple[Tensor | None, tuple[Tensor | None, Tensor | None]]:
+        """Return what has a value for each 8 x 8 block: error levels, and the streams of mosaic and quantization."""
+        blocks = mosaic = quantization = None
         with torch.autocast(images.device.type, enabled=False):  # as in `_fine`
             if self.error_levels is not None:
                 blocks = run(_of_floats(self.error_levels), images, reach=0, stride=BLOCK, strip=PIXEL_STRIP // BLOCK)
             if self.mosaic is not None:
-                mosaic = cast("MosaicStream", self.mosaic)
-                traces = run(_of_floats(mosaic.traces), images, reach=BLOCK, stride=BLOCK, strip=PIXEL_STRIP // BLOCK)
-                stream = mosaic.gather(traces)
-        return blocks, stream
+                stream = cast("MosaicStream", self.mosaic)
+                traces = run(_of_floats(stream.traces), images, reach=BLOCK, stride=BLOCK, strip=PIXEL_STRIP // BLOCK)
+                mosaic = stream.gather(traces)
+            if self.quantization is not None:
+                layer = _of_floats(cast("QuantizationStream", self.quantization).traces)
+                quantization = run(layer, images, reach=0, stride=BLOCK, strip=PIXEL_STRIP // BLOCK)
+        return blocks, (mosaic, quantization)
+
+    def _with_streams(self, deep: Tensor, mosaic: Tensor | None, quantization: Tensor | None) -> Tensor:
+        """Append the streams to the deep map; where the encoder's cells are larger, the mosaic's is averaged."""
+        parts = [deep]
+        if mosaic is not None:
+            scale = mosaic.shape[-1] // deep.shape[-1]
+            parts.append((F.avg_pool2d(mosaic, scale) if scale > 1 else mosaic).to(deep.dtype))
+        if self.quantization is not None and quantization is not None:
+            parts.append(cast("QuantizationStream", self.quantization).packed(quantization).to(deep.dtype))
+        return torch.cat(parts, dim=1) if len(parts) > 1 else deep
+
+    def _parts(self, deep: Tensor) -> tuple[Tensor, Tensor]:
+        """Split a deep map into what the context reads and the magnitudes of the quantization stream."""
+        last = 0 if self.quantization is None else cast("QuantizationStream", self.quantization).in_channels
+        return deep[:, : deep.shape[1] - last], deep[:, deep.shape[1] - last :]
 
     def context_statistics(self, deep: Tensor) -> Tensor:
         """Return the image's statistics, shape (B, K), float32: plain means over the cells of deep (B, C, h, w)."""
-        return cast("Context", self.context).statistics(deep)
+        deep, magnitudes = self._parts(deep)
+        statistics = cast("Context", self.context).statistics(deep)
+        if self.quantization is None:
+            return statistics
+        return torch.cat([cast("QuantizationStream", self.quantization).statistics(magnitudes), statistics], dim=1)
 
     def decode(self, features: EncoderFeatures, statistics: Tensor, *, size: tuple[int, int]) -> PivotOutput:
         """Return the output for an image or tile of `size` (H, W) from its features and the image's statistics."""
         padded = (features.deep.shape[-2] * self.stride, features.deep.shape[-1] * self.stride)
-        x = self.context(features.deep, statistics)
+        deep, magnitudes = self._parts(features.deep)
+        if self.quantization is None:
+            x = self.context(deep, statistics)
+        else:
+            shares = cast("QuantizationStream", self.quantization).shares
+            x = self.context(deep, statistics[:, shares:]) + self.quantization(magnitudes, statistics[:, :shares])
         features_plus, embeddings_plus = self.branch_plus(x)
         features_minus, embeddings_minus = self.branch_minus(x)
         logits = self.decoder(features_plus, features_minus, features.skip, padded)
@@ -287,12 +318,3 @@ def _joined(parts: list[Tensor]) -> Tensor:
     joined = torch.cat(parts, dim=1)
     parts.clear()
     return joined
-
-
-def _with_stream(deep: Tensor, stream: Tensor | None) -> Tensor:
-    """Append a stream of one value per 8 x 8 block to the deep map, averaged where the encoder's cells are larger."""
-    if stream is None:
-        return deep
-    scale = stream.shape[-1] // deep.shape[-1]
-    cells = F.avg_pool2d(stream, scale) if scale > 1 else stream
-    return torch.cat([deep, cells.to(deep.dtype)], dim=1)

@@ -104,9 +104,7 @@ class ErrorLevels(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        basis = _dct_matrix()
-        kernel = torch.einsum("ux,vy->uvxy", basis, basis).reshape(64, 1, BLOCK, BLOCK)
-        self.register_buffer("dct", kernel, persistent=False)
+        self.register_buffer("dct", block_dct(), persistent=False)
         weights = [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]]
         self.register_buffer("to_ycbcr", torch.tensor(weights).view(3, 3, 1, 1) * 255.0, persistent=False)
         luminance = torch.stack([_quantization(JPEG_LUMINANCE, q) for q in self.qualities])
@@ -139,6 +137,12 @@ class ErrorLevels(nn.Module):
     @staticmethod
     def _error(coefficients: Tensor, table: Tensor) -> Tensor:
         return (coefficients - torch.round(coefficients / table) * table).square()
+
+
+def block_dct() -> Tensor:
+    """Return the orthonormal DCT of an 8 x 8 block as kernels, shape (64, 1, 8, 8), row by row of the frequencies."""
+    basis = _dct_matrix()
+    return torch.einsum("ux,vy->uvxy", basis, basis).reshape(64, 1, BLOCK, BLOCK)
 
 
 def _dct_matrix() -> Tensor:

@@ -262,7 +262,7 @@ def initial_network(config: RunConfig) -> PivotNetwork:
     if not config.train.initial:
         return network
     model = load_model(config.train.initial)
-    added = {name: getattr(config.model, name) for name in ("mosaic", "image_head", "copy_matcher")}
+    added = {name: getattr(config.model, name) for name in ("mosaic", "quantization", "image_head", "copy_matcher")}
     same = replace(model.config, **added)
     if same != config.model:
         raise ConfigError(

@@ -46,11 +46,11 @@ def lite() -> PivotNetwork:
 
 
 def test_only_norms_without_a_convolution_are_left(lite: PivotNetwork) -> None:
-    """The norms of the error levels and traces stand alone; all others are gone, and the original keeps its own."""
+    """Norms of error levels and streams stand alone; all others are gone, and the original keeps its own."""
     before = [name for name, part in lite.named_modules() if isinstance(part, nn.BatchNorm2d)]
     folded = fold_batch_norms(lite)
     left = [name for name, part in folded.named_modules() if isinstance(part, nn.BatchNorm2d)]
-    assert left == ["mosaic.gather.0", "encoder.block_norm"]
+    assert left == ["mosaic.gather.0", "quantization.norm", "encoder.block_norm"]
     assert [name for name, part in lite.named_modules() if isinstance(part, nn.BatchNorm2d)] == before
 
 

@@ -24,10 +24,10 @@ SIZES = [(1, 1), (7, 9), (64, 64), (65, 100)]
 every_size = pytest.mark.parametrize("size", SIZES, ids=[f"{height}x{width}" for height, width in SIZES])
 
 
-@pytest.fixture(params=[False, True], ids=["plain", "mosaic"])
+@pytest.fixture(params=[False, True], ids=["plain", "streams"])
 def network(request: pytest.FixtureRequest) -> PivotNetwork:
-    """Return a lite network with untrained weights, in eval mode, without and with the mosaic stream."""
-    return make_network(mosaic=request.param)
+    """Return a lite network with untrained weights, in eval mode, without and with both streams."""
+    return make_network(streams=request.param)
 
 
 @every_size
@@ -195,9 +195,9 @@ def test_the_halo_is_a_multiple_of_the_alignment(network: PivotNetwork) -> None:
 def test_the_receptive_field_fits_in_the_halo() -> None:
     """Exact gradients (float64) of one pixel's logit vanish beyond the halo, and reach most of it.
 
-    The mosaic stream computes in float32, and reaches no farther than three cells (its own tests).
+    The streams compute in float32, and reach no farther than three cells (their own tests).
     """
-    network = make_network(mosaic=False).double()
+    network = make_network(streams=False).double()
     images = torch.rand(1, 3, 8, 512, dtype=torch.float64, requires_grad=True)
     network.error_levels = None  # their rounding has no gradient; a block reaches less far than the convolutions do
     encoder = network.encoder
@@ -249,16 +249,20 @@ def test_residuals_are_exact_in_reduced_precision(network: PivotNetwork, monkeyp
 
 
 @torch.inference_mode()
-def test_the_mosaic_stream_is_exact_in_reduced_precision() -> None:
-    """So are the traces of the colour filter array; they follow the encoder's own channels."""
+def test_the_streams_are_exact_in_reduced_precision() -> None:
+    """So are the traces of the colour filter array and the coefficients; they follow the encoder's own channels."""
     network = make_network()
     assert network.mosaic is not None
+    assert network.quantization is not None
     images = 0.6 + 0.02 * torch.rand(1, 3, 16, 16)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         deep = network.encode(images).deep
     expected = network.mosaic(images)
     assert expected.std() > 0.02
-    torch.testing.assert_close(deep[:, -32:].float(), expected, atol=0, rtol=2**-8)
+    magnitudes = network.quantization.traces(images)  # type: ignore[operator]
+    assert magnitudes.std() > 0.1
+    torch.testing.assert_close(deep[:, -20:].float(), magnitudes, atol=0, rtol=2**-8)
+    torch.testing.assert_close(deep[:, -52:-20].float(), expected, atol=0, rtol=2**-8)
 
 
 @torch.inference_mode()

@@ -84,9 +84,9 @@ def test_agreement_is_no_accident(lite: LoadedModel, lite_file: bytes) -> None:
 
 
 def test_resnet_agrees(tmp_path: Path) -> None:
-    """So does the other family of encoders, with Bayar's filters, larger patches, mosaic traces and the image head."""
+    """So does the other family of encoders, with Bayar's filters, larger patches, both streams and the image head."""
     shape = ModelConfig(encoder="resnet50", residual="bayar", branch_channels=4, embedding_dim=4, decoder_channels=4)
-    shape = dataclasses.replace(shape, image_head=True, mosaic=True)
+    shape = dataclasses.replace(shape, image_head=True, mosaic=True, quantization=True)
     calibration = make_calibration()
     save_model(tmp_path, build_network(shape), RunConfig(model=shape), name="r50", calibration=calibration, training={})
     model = load_model(tmp_path)

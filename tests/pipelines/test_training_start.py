@@ -49,7 +49,7 @@ def test_without_a_model_weights_follow_the_seed() -> None:
     assert all(torch.equal(fresh[name], state[name]) for state in states for name in fresh)
 
 
-@pytest.mark.parametrize("part", ["image_head", "mosaic"])
+@pytest.mark.parametrize("part", ["image_head", "mosaic", "quantization"])
 @pytest.mark.parametrize("wanted", [True, False], ids=["model lacks it", "run lacks it"])
 def test_a_part_may_be_on_one_side_only(tmp_path: Path, part: str, *, wanted: bool) -> None:
     """A part that the model lacks stays random, one that the run does not want is left out; the rest is the model's."""
