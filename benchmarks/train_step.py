@@ -1,6 +1,6 @@
 """How long a training step takes: the contrastive loss, the whole step, and the data it waits for.
 
-    python benchmarks/train_step.py [--device cuda] [--seconds 10] [--photos DIR] [--precision bf16]
+    python -m benchmarks.train_step [--device cuda] [--seconds 10] [--photos DIR] [--precision bf16]
 
 Prints one Markdown table with device, versions and date. "dense" is the same network with the contrastive loss written
 out over the whole matrix of similarities, in plain PyTorch, with the same values. A contender that cannot run here is a
@@ -244,8 +244,11 @@ def imdlbenco_rows(timed: Timer, batch_size: int, step: float) -> list[Row]:
         return [Row(case, None, "imdlbenco is not installed (pip install imdlbenco)")]
 
     def measure() -> float:
-        model_zoo = importlib.import_module("IMDLBenCo.model_zoo")
-        network = model_zoo.MVSSNet(pretrained_base=False).to(timed.device).train()
+        from benchmarks.learned_speed import without_downloads  # noqa: PLC0415 - only where IMDLBenCo is installed
+
+        with without_downloads():  # its ResNet asks for pre-trained weights: it starts from random ones, as ours does
+            network = importlib.import_module("IMDLBenCo.model_zoo").MVSSNet(pretrained_base=False)
+        network.to(timed.device).train()
         optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4)
         batch = made_batch(batch_size)
         image, mask = as_images(batch.image, timed.device), batch.mask.unsqueeze(1).float().to(timed.device)
