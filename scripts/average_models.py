@@ -3,7 +3,8 @@
     python scripts/average_models.py A B --photos DIR --out DIR [--copy-matcher]
 
 A and B are models as for `nclf scan --weights`, of one architecture, the second trained from the first (`initial`):
-then the mean of both is often better than either (Wortsman et al., "Model soups", ICML 2022). DIR of --photos is the
+then the mean of both is often better than either (Wortsman et al., "Model soups", ICML 2022). A stream that A lacks is
+B's, joined with half of its weights, as if A had it with weights of zero. DIR of --photos is the
 folder that both were trained on; the calibration uses the photos that both held out. --out gets a model folder without
 a card; its name becomes the model's.
 """
@@ -14,7 +15,9 @@ import argparse
 import dataclasses
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+import torch
 
 from nclforensics.config import RunConfig, load_config
 from nclforensics.networks.weights import CONFIG_FILE, find_model, load_model, save_model
@@ -26,6 +29,9 @@ from nclforensics.pipelines.training_data import open_sources
 if TYPE_CHECKING:
     from nclforensics.networks.pivot import PivotNetwork
     from nclforensics.networks.weights import LoadedModel
+
+# Where a stream is added to the rest, with weights that start at zero.
+JOINS: Final = ("context.join.weight", "quantization.join.weight")
 
 
 def main() -> None:
@@ -60,10 +66,11 @@ def main() -> None:
 def averaged(first: LoadedModel, second: LoadedModel) -> PivotNetwork:
     """Return a network with the mean of both models' weights and statistics, in eval mode."""
     others = first.network.state_dict()
-    mean = {
-        name: value if not value.is_floating_point() else ((value.double() + others[name].double()) / 2).to(value.dtype)
-        for name, value in second.network.state_dict().items()
-    }
+    mean = {}
+    for name, value in second.network.state_dict().items():
+        other = others.get(name, torch.zeros_like(value) if name.endswith(JOINS) else value)
+        half = (value.double() + other.double()) / 2
+        mean[name] = half.to(value.dtype) if value.is_floating_point() else value
     second.network.load_state_dict(mean)
     return second.network
 
