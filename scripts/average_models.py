@@ -3,10 +3,9 @@
     python scripts/average_models.py A B --photos DIR --out DIR [--copy-matcher]
 
 A and B are models as for `nclf scan --weights`, of one architecture, the second trained from the first (`initial`):
-then the mean of both is often better than either (Wortsman et al., "Model soups", ICML 2022). A stream that A lacks is
-B's, joined with half of its weights, as if A had it with weights of zero. DIR of --photos is the
-folder that both were trained on; the calibration uses the photos that both held out. --out gets a model folder without
-a card; its name becomes the model's.
+then the mean of both is often better than either (Wortsman et al., "Model soups", ICML 2022). What A
+lacks, such as a stream that B was given, is B's. DIR of --photos is the folder that both were trained on; the
+calibration uses the photos that both held out. --out gets a model folder without a card; its name becomes the model's.
 """
 
 from __future__ import annotations
@@ -15,9 +14,7 @@ import argparse
 import dataclasses
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
-
-import torch
+from typing import TYPE_CHECKING
 
 from nclforensics.config import RunConfig, load_config
 from nclforensics.networks.weights import CONFIG_FILE, find_model, load_model, save_model
@@ -29,9 +26,6 @@ from nclforensics.pipelines.training_data import open_sources
 if TYPE_CHECKING:
     from nclforensics.networks.pivot import PivotNetwork
     from nclforensics.networks.weights import LoadedModel
-
-# Where a stream is added to the rest, with weights that start at zero.
-JOINS: Final = ("context.join.weight", "quantization.join.weight")
 
 
 def main() -> None:
@@ -68,8 +62,7 @@ def averaged(first: LoadedModel, second: LoadedModel) -> PivotNetwork:
     others = first.network.state_dict()
     mean = {}
     for name, value in second.network.state_dict().items():
-        other = others.get(name, torch.zeros_like(value) if name.endswith(JOINS) else value)
-        half = (value.double() + other.double()) / 2
+        half = (value.double() + others.get(name, value).double()) / 2
         mean[name] = half.to(value.dtype) if value.is_floating_point() else value
     second.network.load_state_dict(mean)
     return second.network

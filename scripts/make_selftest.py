@@ -1,6 +1,6 @@
 """Write the self-test of a model: run it once, with the released weights, when a model is released.
 
-python scripts/make_selftest.py models/ncl-lite-v3 examples/forged/removal_pipes.jpg --source TEXT
+python scripts/make_selftest.py models/ncl-lite-v4 examples/forged/removal_pipes.jpg --source TEXT
 
 It then runs it, which must report identical results.
 """

@@ -1,6 +1,6 @@
 """Turn a finished run into a shipped model: copy it, measure it on data sets, put the table into its card.
 
-    python scripts/release_model.py runs/ncl-lite-v3 --sets DIR [DIR ...]
+    python scripts/release_model.py runs/ncl-lite-v4 --sets DIR [DIR ...]
 
 The card's prose is written by hand; what stands between its marks `<!-- figures -->` and `<!-- /figures -->` is
 replaced by the measured table. `evaluation.json` holds the same figures with intervals and protocols.

@@ -16,7 +16,7 @@ from nclforensics.networks.weights import DEFAULT_MODEL, bundled_models_folder, 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 MARKED = re.compile(r"\| `authentic/(?P<name>[^`]+)` \| (?P<share>0\.\d\d) \|")
-STATED = re.compile(r"\| `forged/(?P<name>[^`]+)` \| (?P<iou>0\.\d\d) \|")
+STATED = re.compile(r"\| `(?:forged|edited)/(?P<name>[^`]+)` \| (?P<iou>0\.\d\d) \|")
 
 
 @pytest.fixture(scope="module")
