@@ -38,6 +38,7 @@ from nclforensics.pipelines.device import select_device
 from nclforensics.pipelines.inference import Localizer
 from nclforensics.pipelines.outputs import write_atomic
 from nclforensics.pipelines.seeding import derived_seed
+from nclforensics.pipelines.training_data import SPLIT_SEED
 from nclforensics.reports.contact_sheet import reduced
 from nclforensics.reports.overlay import color_scale, color_score_map, outline_mask
 
@@ -149,10 +150,12 @@ def samples_of_set(spec: str) -> Iterator[Sample]:
 def samples_of_forge(photos: Path, model: Path, count: int) -> Iterator[Sample]:
     """Yield forgeries made from the photos that the training of a model held out, then whole held-out photos."""
     config = load_config(model / CONFIG_FILE)
-    share, seed = config.train.validation_share, config.train.seed
-    pool = PhotoPool.from_folder(photos, subset="validation", validation_share=share, seed=seed)
+    # The split's seed is not the run's: see training_data.
+    pool = PhotoPool.from_folder(
+        photos, subset="validation", validation_share=config.train.validation_share, seed=SPLIT_SEED
+    )
     # Another stream than that of the training's own validation, which chose the weights.
-    forge = Forge(pool, dataclasses.replace(config.forge, authentic=0), derived_seed(seed, "gallery"))
+    forge = Forge(pool, dataclasses.replace(config.forge, authentic=0), derived_seed(config.train.seed, "gallery"))
     for index in range(count):
         sample = forge.sample(index)
         yield Sample(f"forged sample {index} ({sample.kind})", sample.image, sample.mask)

@@ -16,7 +16,9 @@ PHOTOS = sorted(path for path in EXAMPLES.rglob("*") if path.suffix in {".jpg", 
 PICTURES = sorted([*PHOTOS, *MASKS.glob("*.png")])
 ALLOWED_LICENCES = {"free use", "CC0-1.0", "Apache-2.0"}
 ROW = re.compile(r"\| `(?P<file>(?:authentic|forged|edited|example_masks)/[^`]+)` \|.* `(?P<sha256>[0-9a-f]{64})` \|")
-LICENSED_ROW = re.compile(r"\| `(?P<file>(?:authentic|forged|edited)/[^`]+)` \|.*\| (?P<licence>[^|]+) \| `[0-9a-f]{64}` \|")
+LICENSED_ROW = re.compile(
+    r"\| `(?P<file>(?:authentic|forged|edited)/[^`]+)` \|.*\| (?P<licence>[^|]+) \| `[0-9a-f]{64}` \|"
+)
 
 
 @pytest.fixture(scope="module")
