@@ -27,7 +27,8 @@ def folder(tmp_path: Path) -> Path:
     """Return the folder of a tiny model with a self-test."""
     jpeg = cv2.imencode(".jpg", make_image(80, 96))[1]
     (tmp_path / "photo.jpg").write_bytes(jpeg.tobytes())
-    folder = write_model(tmp_path / "model")
+    # Few scores of this photo lie near the threshold: a change in the last digits moves hardly any pixel of the mask.
+    folder = write_model(tmp_path / "model", threshold=0.15)
     make_selftest(folder, tmp_path / "photo.jpg", source="made in this test")
     return folder
 
