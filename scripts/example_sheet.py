@@ -30,9 +30,8 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="JPEG to write")
     arguments = parser.parse_args()
     pairs = read_manifest(ROOT / "examples")
-    chosen = [pair for pair in pairs if pair.image.parent.name == "forged"] + [
-        pair for pair in pairs if pair.authentic
-    ][:2]
+    forged = [pair for pair in pairs if pair.image.parent.name == "forged"]
+    chosen = [*forged, *[pair for pair in pairs if pair.authentic][:2]]
     columns = [column(pair, arguments.masks) for pair in chosen]
     sheet = np.concatenate(columns, axis=1)
     cv2.imwrite(str(arguments.out), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 88])

@@ -13,13 +13,14 @@ manifest.csv lacks are added: run it after scripts/make_examples.py, which write
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import cv2
 import numpy as np
+
+from nclforensics.data.photos import PhotoPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -152,13 +153,11 @@ def find_photos(folder: Path) -> dict[str, Picture]:
         SystemExit: If one is missing.
     """
     wanted = {digest: name for name, digest in PHOTOS.items()}
-    found = {}
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        content = path.read_bytes()
-        name = wanted.get(hashlib.sha256(content).hexdigest())
-        if name is not None:
-            pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-            found[name] = np.asarray(pixels, np.float32)
+    found = {
+        wanted[file.sha256]: np.asarray(cv2.imread(str(file.path)), np.float32)
+        for file in PhotoPool.from_folder(folder).files
+        if file.sha256 in wanted
+    }
     if missing := PHOTOS.keys() - found.keys():
         raise SystemExit(
             f"Expected the photos {', '.join(sorted(missing))} in {folder}: their SHA-256 is in the script."

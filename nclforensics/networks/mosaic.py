@@ -14,10 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nclforensics.errors import ShapeError
 from nclforensics.networks.encoder import conv_bn
+from nclforensics.networks.residual import BLOCK, require_whole_blocks
 
-CELL: Final = 8  # side in pixels of what gets one value
 PLACES: Final = 4  # of the 2 x 2 mosaic
 FLOOR: Final = 0.05  # squared grey levels, about the error of rounding: flat and saturated places have no variance
 
@@ -44,12 +43,10 @@ class MosaicTraces(nn.Module):
         Raises:
             ShapeError: If H or W is no multiple of 8.
         """
-        height, width = images.shape[-2:]
-        if height % CELL or width % CELL:
-            raise ShapeError(f"Expected sides that are multiples of {CELL}, got {height} x {width}.")
+        require_whole_blocks(images)
         padded = F.pad(images.float(), (1, 1, 1, 1), mode="reflect")
         squares = F.conv2d(padded, self.kernel, groups=3).square_()
-        levels = F.avg_pool2d(F.pixel_unshuffle(squares, 2), CELL // 2).add(FLOOR).log()  # (B, 12, H / 8, W / 8)
+        levels = F.avg_pool2d(F.pixel_unshuffle(squares, 2), BLOCK // 2).add(FLOOR).log()  # (B, 12, H / 8, W / 8)
         by_place = levels.view(len(levels), 3, PLACES, *levels.shape[-2:])
         noise = by_place.mean(2)
         relative = (by_place - noise.unsqueeze(2)).flatten(1, 2)

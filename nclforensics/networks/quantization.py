@@ -14,16 +14,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nclforensics.errors import ShapeError
 from nclforensics.networks.encoder import conv_bn
-from nclforensics.networks.residual import block_dct
+from nclforensics.networks.residual import BLOCK, LUMA, block_dct, require_whole_blocks
 
 FREQUENCIES: Final = 20  # the first in zigzag order after DC
 LARGEST: Final = 64  # magnitude of a coefficient, in grey levels of an orthonormal DCT, from which on all are one
 WINDOWS: Final = (3, 12)  # bins on each side that a bin is compared with: within a comb's teeth, and across teeth
 RARE: Final = 5e-4  # share of the blocks, added to both sides of the comparison
 FRACTIONS: Final = 256  # parts of a block that are counted: integers add up to the same sum in any order
-BLOCK: Final = 8
 
 
 class QuantizationTraces(nn.Module):
@@ -34,7 +32,7 @@ class QuantizationTraces(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        weights = torch.tensor([0.299, 0.587, 0.114]) * 255
+        weights = torch.tensor(LUMA) * 255
         kernels = block_dct()[_zigzag()[1 : 1 + FREQUENCIES]]  # (K, 1, 8, 8)
         self.register_buffer("kernel", kernels * weights.view(1, 3, 1, 1), persistent=False)
 
@@ -44,9 +42,7 @@ class QuantizationTraces(nn.Module):
         Raises:
             ShapeError: If H or W is no multiple of 8.
         """
-        height, width = images.shape[-2:]
-        if height % BLOCK or width % BLOCK:
-            raise ShapeError(f"Expected sides that are multiples of {BLOCK}, got {height} x {width}.")
+        require_whole_blocks(images)
         return F.conv2d(images.float(), self.kernel, stride=BLOCK).abs_().clamp_(max=LARGEST)
 
 

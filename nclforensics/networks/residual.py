@@ -34,6 +34,7 @@ JPEG_CHROMINANCE = (
     99, 99, 99, *(99,) * 32,
 )  # fmt: skip
 
+LUMA = (0.299, 0.587, 0.114)  # of red, green and blue (ITU-R BT.601, as JFIF has it)
 BLOCK = 8  # side of a JPEG block in pixels
 LOW_ORDERS = 4  # coefficients of order u + v up to this one are the low band
 SMALLEST_SUM = 1e-3  # of the taps of a Bayar filter, before they are divided by it
@@ -105,7 +106,7 @@ class ErrorLevels(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("dct", block_dct(), persistent=False)
-        weights = [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]]
+        weights = [[*LUMA], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]]
         self.register_buffer("to_ycbcr", torch.tensor(weights).view(3, 3, 1, 1) * 255.0, persistent=False)
         luminance = torch.stack([_quantization(JPEG_LUMINANCE, q) for q in self.qualities])
         chrominance = torch.stack([_quantization(JPEG_CHROMINANCE, q) for q in self.chroma_qualities])
@@ -122,9 +123,7 @@ class ErrorLevels(nn.Module):
         Raises:
             ShapeError: If H or W is no multiple of 8.
         """
-        height, width = images.shape[-2:]
-        if height % BLOCK or width % BLOCK:
-            raise ShapeError(f"Expected sides that are multiples of {BLOCK}, got {height} x {width}.")
+        height, width = require_whole_blocks(images)
         planes = F.conv2d(images.float(), self.to_ycbcr)
         batch = planes.shape[0]
         coefficients = F.conv2d(planes.flatten(0, 1).unsqueeze(1), self.dct, stride=BLOCK)
@@ -137,6 +136,18 @@ class ErrorLevels(nn.Module):
     @staticmethod
     def _error(coefficients: Tensor, table: Tensor) -> Tensor:
         return (coefficients - torch.round(coefficients / table) * table).square()
+
+
+def require_whole_blocks(images: Tensor) -> tuple[int, int]:
+    """Return height and width of images (B, C, H, W).
+
+    Raises:
+        ShapeError: If one is no multiple of a block's side.
+    """
+    height, width = images.shape[-2:]
+    if height % BLOCK or width % BLOCK:
+        raise ShapeError(f"Expected sides that are multiples of {BLOCK}, got {height} x {width}.")
+    return height, width
 
 
 def block_dct() -> Tensor:
