@@ -1,11 +1,13 @@
-"""The ablation: what contour pivots and the contrastive terms bring at a small, equal budget.
+"""The ablation: what contour pivots and the contrastive terms bring at an equal budget.
 
-    python benchmarks/ablation.py --photos DIR --out DIR [--steps N] [--seeds 0 1 2] [--arms pivot drop ...]
+    python benchmarks/ablation.py --photos DIR --out DIR [--config TOML] [--steps N] [--seeds 0 1 2] [--arms pivot ...]
 
-One train set and one test set are forged once, from different photos. Then every seed and arm trains `lite` from
-scratch for the same number of steps on the same samples and is measured on the test set. Each finished run adds a line
-to results.jsonl; started again with the same settings, the command goes on where it stopped. table.md is rewritten
-after each run. Seeds are the outer loop, so that a partial result is balanced.
+Every seed and arm trains the configured network from random weights for the same number of steps on the same forged
+samples, and is measured on samples forged from the photos that every run holds back, once as the forge makes them and
+once with all of them saved again as JPEG. Each finished run adds a line to results.jsonl; started again with the same
+settings, the command goes on where it stopped, within a run from its checkpoint. table.md is rewritten after each run.
+Seeds are the outer loop, so that a partial result is balanced. Several commands with different --arms can share one
+folder once the first has forged the test sets.
 """
 
 from __future__ import annotations
@@ -26,34 +28,46 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from nclforensics.config import EvalConfig, ForgeConfig, LossConfig, RunConfig, TrainConfig
+from nclforensics.config import EvalConfig, ForgeConfig, RunConfig, load_config
 from nclforensics.data.forge import Forge
-from nclforensics.data.photos import PhotoPool, Subset
+from nclforensics.data.photos import PhotoPool
 from nclforensics.data.sets import load_set
 from nclforensics.networks.weights import load_model
+from nclforensics.pipelines.checkpoint import CHECKPOINT_FILE
 from nclforensics.pipelines.device import describe_device, processor_name, select_device
 from nclforensics.pipelines.evaluate import facts_of, run_evaluation
 from nclforensics.pipelines.forge import ForgeRequest, ForgeWriter
 from nclforensics.pipelines.inference import Localizer
 from nclforensics.pipelines.train import run_training
+from nclforensics.pipelines.training_data import SPLIT_SEED
 
-ARMS: Final = {
-    "pivot": LossConfig(),
-    "drop": LossConfig(contour="drop"),
-    "no_consistency": LossConfig(pivot_consistency=0.0),
-    "off": LossConfig(contrastive=0.0, pivot_consistency=0.0),
+ARMS: Final[dict[str, dict[str, Any]]] = {
+    "pivot": {},
+    "drop": {"contour": "drop"},
+    "tampered": {"contour": "tampered"},
+    "authentic": {"contour": "authentic"},
+    "no_consistency": {"pivot_consistency": 0.0},
+    "strong": {"contrastive": 1.0, "pivot_consistency": 1.0},
+    "off": {"contrastive": 0.0, "pivot_consistency": 0.0},
 }
-DIFFERENCES: Final = (("pivot", "off"), ("drop", "off"), ("no_consistency", "off"), ("pivot", "drop"))
+DIFFERENCES: Final = (
+    *((arm, "off") for arm in ARMS if arm != "off"),
+    *(("pivot", other) for other in ("drop", "tampered", "authentic", "no_consistency")),
+)
 MEANINGS: Final = {
     "pivot": "the default: contour patches are pivots",
     "drop": "contour patches left out of the contrastive terms",
+    "tampered": "contour patches tampered in both branches",
+    "authentic": "contour patches authentic in both branches",
     "no_consistency": "pivots, without the pivot-consistent term",
+    "strong": "pivots, contrastive and pivot-consistent terms with weight 1 instead of 0.1",
     "off": "no contrastive term and no pivot-consistent term",
 }
-SHOWN: Final = ("f1@fpr5", "f1@0.5", "f1_best", "pixel_auc", "false_positive_rate@0.5")
-TEST_SHARE: Final = 0.2  # of the photos: none of them is in the train set
-SAMPLE_SIZE: Final = 128
-DATA_SEED: Final = 0  # of the split and of both forged sets: the same for every run
+SHOWN: Final = ("f1@fpr5", "f1@0.5", "pixel_auc", "false_positive_rate@0.5", "again f1@fpr5", "again pixel_auc")
+# Folder of a test set: what differs from the configured forge.
+TEST_SETS: Final[dict[str, dict[str, Any]]] = {"test": {}, "again": {"recompressed": 1.0}}
+AGAIN: Final = "again "  # before the name of a figure: on the set saved again
+TEST_SEED: Final = 1_000  # of the forge: other samples than any run's validation
 RESULTS: Final = "results.jsonl"
 
 
@@ -62,10 +76,8 @@ class Settings:
     """What all runs share; results of other settings are not comparable."""
 
     steps: int
-    crop: int
-    train_samples: int
+    config: RunConfig
     test_samples: int
-    threads: int
     device: str
 
 
@@ -73,18 +85,21 @@ Row = dict[str, Any]
 
 
 def main() -> None:
-    """Forge the sets, run what is not yet done, print the table."""
+    """Forge the test sets, run what is not yet done, print the table."""
     arguments = parse_arguments()
     torch.set_num_threads(arguments.threads)
     out: Path = arguments.out
-    settings = Settings(**{field.name: getattr(arguments, field.name) for field in dataclasses.fields(Settings)})
+    config = load_config(arguments.config) if arguments.config else RunConfig()
+    settings = Settings(
+        steps=arguments.steps, config=config, test_samples=arguments.test_samples, device=arguments.device
+    )
     claim_folder(out, settings)
-    forge_set(arguments.photos, out / "train", subset="train", count=settings.train_samples)
-    forge_set(arguments.photos, out / "test", subset="validation", count=settings.test_samples)
+    for name, changes in TEST_SETS.items():
+        forge_set(arguments.photos, out / name, settings, dataclasses.replace(config.forge, **changes))
     for seed in arguments.seeds:
         for arm in arguments.arms:
             if not any(row["arm"] == arm and row["seed"] == seed for row in read_rows(out)):
-                append_row(out, run_one(out, settings, arm=arm, seed=seed))
+                append_row(out, run_one(out, settings, arguments, arm=arm, seed=seed))
                 (out / "table.md").write_text(table(read_rows(out), settings), encoding="utf-8")
     print(table(read_rows(out), settings))
 
@@ -94,13 +109,13 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=Path, required=True, help="folder of pristine photos")
     parser.add_argument("--out", type=Path, required=True, help="folder for sets, runs, results.jsonl and table.md")
-    parser.add_argument("--steps", type=int, default=600, help="optimizer steps of every run, 16 samples each")
+    parser.add_argument("--config", type=Path, help="TOML of the network, the patches, the losses and the forge")
+    parser.add_argument("--steps", type=int, default=640, help="optimizer steps of every run")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS))
-    parser.add_argument("--crop", type=int, default=96, help="side of the training crops")
-    parser.add_argument("--train-samples", type=int, default=2000)
-    parser.add_argument("--test-samples", type=int, default=400)
+    parser.add_argument("--test-samples", type=int, default=512)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=0, help="processes that prepare samples")
     parser.add_argument("--device", default="cpu")
     return parser.parse_args()
 
@@ -114,15 +129,16 @@ def claim_folder(out: Path, settings: Settings) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def forge_set(photos: Path, folder: Path, *, subset: Subset, count: int) -> None:
-    """Forge one side's samples, unless an earlier call finished them (manifest.csv is written last)."""
+def forge_set(photos: Path, folder: Path, settings: Settings, config: ForgeConfig) -> None:
+    """Forge a test set of held-out photos, unless an earlier call finished it (manifest.csv is written last)."""
     if (folder / "manifest.csv").is_file():
         return
     shutil.rmtree(folder, ignore_errors=True)
-    config = ForgeConfig(size=SAMPLE_SIZE)
-    writer = ForgeWriter(ForgeRequest(photos=photos, out=folder, count=count, seed=DATA_SEED, config=config))
-    writer.pool = PhotoPool.from_folder(photos, subset=subset, validation_share=TEST_SHARE, seed=DATA_SEED)
-    writer.forge = Forge(writer.pool, config, DATA_SEED)
+    request = ForgeRequest(photos=photos, out=folder, count=settings.test_samples, seed=TEST_SEED, config=config)
+    writer = ForgeWriter(request)
+    share = settings.config.train.validation_share
+    writer.pool = PhotoPool.from_folder(photos, subset="validation", validation_share=share, seed=SPLIT_SEED)
+    writer.forge = Forge(writer.pool, config, TEST_SEED)
     started = time.monotonic()
     for _ in writer.write():
         pass
@@ -132,37 +148,28 @@ def forge_set(photos: Path, folder: Path, *, subset: Subset, count: int) -> None
     )
 
 
-def run_one(out: Path, settings: Settings, *, arm: str, seed: int) -> Row:
+def run_one(out: Path, settings: Settings, arguments: argparse.Namespace, *, arm: str, seed: int) -> Row:
     """Train and measure one arm with one seed."""
     folder = out / "runs" / f"{arm}-{seed}"
-    shutil.rmtree(folder, ignore_errors=True)  # of an attempt that was broken off
     started = time.monotonic()
-    config = RunConfig(
-        losses=ARMS[arm],
-        forge=ForgeConfig(size=settings.crop),
-        train=TrainConfig(
-            dataset=str(out / "train"),
-            out=str(folder),
-            seed=seed,
-            steps=settings.steps,
-            warmup_steps=max(1, settings.steps // 10),
-            precision="bf16",
-            device=settings.device,
-            workers=0,
-            checkpoint_minutes=1e6,
-            validate_every=0,  # the weights of the last step are measured: no choice that could differ between arms
-            validation_share=0.05,
-            validation_samples=32,
-        ),
+    config = configured(settings, arguments, arm=arm, seed=seed)
+    begun = (folder / CHECKPOINT_FILE).is_file()
+    if not begun:
+        shutil.rmtree(folder, ignore_errors=True)  # of an attempt that was broken off before its first checkpoint
+    summary = run_training(
+        dataclasses.replace(config, train=dataclasses.replace(config.train, out=str(folder))),
+        resume=begun,
+        command="benchmarks/ablation.py",
     )
-    summary = run_training(config, command="benchmarks/ablation.py")
     trained = time.monotonic()
     row: Row = {
         "arm": arm,
         "seed": seed,
         "steps": summary.state.step,
+        "batch_size": config.train.batch_size,
         "training_seconds": round(summary.state.seconds, 1),
-        **measure(folder / "model", out / "test", settings.device),
+        "threshold": summary.threshold,
+        **measure(folder / "model", out, settings.device),
         "evaluation_seconds": round(time.monotonic() - trained, 1),
         "weights_sha256": summary.sha256,
         **machine(settings.device),
@@ -172,21 +179,41 @@ def run_one(out: Path, settings: Settings, *, arm: str, seed: int) -> Row:
     return row
 
 
-def measure(weights: Path, dataset: Path, device: str) -> Row:
-    """Return the figures of a model on the test set, with their chance levels."""
+def configured(settings: Settings, arguments: argparse.Namespace, *, arm: str, seed: int) -> RunConfig:
+    """Return the configuration of one run: everything but the arm's losses and the seed is the same for all."""
+    base = settings.config
+    train = dataclasses.replace(
+        base.train,
+        dataset="forge",
+        photos=str(arguments.photos),
+        initial="",
+        seed=seed,
+        steps=settings.steps,
+        minutes=0.0,
+        device=settings.device,
+        workers=arguments.workers,
+        validate_every=0,  # the weights of the last step are measured: no choice that could differ between arms
+        validation_samples=32,
+    )
+    return dataclasses.replace(base, losses=dataclasses.replace(base.losses, **ARMS[arm]), train=train)
+
+
+def measure(weights: Path, out: Path, device: str) -> Row:
+    """Return the figures of a model on the test sets, with their chance levels."""
     model = load_model(str(weights))
     localizer = Localizer(model.network, device=select_device(device))
-    report = run_evaluation(load_set(str(dataset)), localizer, EvalConfig(device=device), model=facts_of(model))
-    figures = {entry.name: entry.value for entry in report.measures}
-    for rate in report.flag_rates:
-        figures[f"false_positive_rate@{rate.name}"] = rate.false_positive_rate
-        figures[f"detection_rate@{rate.name}"] = rate.detection_rate
-    return {
-        "figures": figures,
-        "chance": {entry.name: entry.chance for entry in report.measures if entry.chance is not None},
-        "tampered": report.counts.tampered,
-        "authentic": report.counts.authentic,
-    }
+    row: Row = {"figures": {}, "chance": {}}
+    for folder, prefix in zip(TEST_SETS, ("", AGAIN), strict=True):
+        loaded = load_set(str(out / folder))
+        report = run_evaluation(loaded, localizer, EvalConfig(device=device), model=facts_of(model))
+        for entry in report.measures:
+            row["figures"][prefix + entry.name] = entry.value
+            row["chance"][prefix + entry.name] = entry.chance
+        for rate in report.flag_rates:
+            row["figures"][f"{prefix}false_positive_rate@{rate.name}"] = rate.false_positive_rate
+            row["figures"][f"{prefix}detection_rate@{rate.name}"] = rate.detection_rate
+        row["tampered"], row["authentic"] = report.counts.tampered, report.counts.authentic
+    return row
 
 
 def machine(device: str) -> Row:
@@ -254,12 +281,13 @@ def caption(rows: list[Row], settings: Settings) -> str:
     first = rows[0]
     seconds = [row["training_seconds"] for row in rows]
     versions = ", ".join(f"{name} {number}" for name, number in first["versions"].items())
+    size, train = settings.config.forge.size, settings.config.train
     return (
-        f"{len(rows)} runs of {settings.steps} steps, 16 crops of {settings.crop} x {settings.crop} each, bf16, "
-        f"{min(seconds) / 60:.1f} to {max(seconds) / 60:.1f} minutes of training; train set of "
-        f"{settings.train_samples} and test set of {first['tampered']} tampered and {first['authentic']} authentic "
-        f"samples, {SAMPLE_SIZE} x {SAMPLE_SIZE}. {first['device']} ({first['processor']}), {first['threads']} thread; "
-        f"Python {first['python']}, {versions}; {first['date']}. Mean and standard deviation over seeds.\n"
+        f"{len(rows)} runs from random weights, {settings.steps} steps of {train.batch_size} samples of "
+        f"{size} x {size}, {train.precision}, {min(seconds) / 60:.1f} to {max(seconds) / 60:.1f} minutes of training; "
+        f"test sets of {first['tampered']} tampered and {first['authentic']} authentic samples of held-out photos. "
+        f"{first['device']} ({first['processor']}), {first['threads']} thread; Python {first['python']}, {versions}; "
+        f"{first['date']}. Mean and standard deviation over seeds.\n"
     )
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -28,6 +30,7 @@ from nclforensics.pipelines.checkpoint import (
     storable,
     write_tensors,
 )
+from nclforensics.pipelines.compiled import TOLERANCE, gradient_difference
 from nclforensics.pipelines.synchronized_norm import synchronize_norms
 from nclforensics.pipelines.training_data import TrainingSample, TrainingSources, batches
 from nclforensics.pipelines.training_log import HISTORY_FILE, Report, TrainingLog, truncate_history
@@ -82,7 +85,7 @@ class Trainer:
         self.average = AveragedModel(network, multi_avg_fn=_ema_update(config.train.ema_decay), use_buffers=True)
         self.average.eval()
         self.network, self.optimizer = self.accelerator.prepare(synchronize_norms(network, ranks), optimizer)
-        self.forward = cast("nn.Module", torch.compile(self.network) if config.train.compile else self.network)
+        self.forward = self.network  # until the compiled one is seen to do the same
         self.step = TrainingStep(config, stride=self.stride, device=self.device, ranks=ranks)
         self.own_batch_size = config.train.batch_size // ranks.count
         # Only the first rank validates: the others need not draw and keep the samples.
@@ -138,6 +141,9 @@ class Trainer:
     def _loop(self, log: TrainingLog | None) -> None:
         every = self.config.train.validate_every
         source = self._batches()
+        if self.config.train.compile:
+            first = next(source)
+            self.forward, source = self._compiled(first), chain([first], source)
         saved = started = time.monotonic()
         base = self.state.seconds
         while not _budget_used(self.config, self.state):
@@ -180,6 +186,25 @@ class Trainer:
             rank=self.ranks.index,
             ranks=self.ranks.count,
         )
+
+    def _compiled(self, batch: TrainingSample) -> nn.Module:
+        """Return the compiled network, or the plain one, with a warning, if they do not learn the same of a batch."""
+        compiled = cast("nn.Module", torch.compile(self.network))
+        self.network.train()
+        difference = gradient_difference(
+            self._plain,
+            lambda: self.step(self.network, batch, self.state.step).total,
+            lambda: self.step(compiled, batch, self.state.step).total,
+        )
+        if difference <= TOLERANCE:
+            return compiled
+        warnings.warn(
+            f"compile = true: the compiled network's gradient differs from the plain one's by {difference:.3g} of its "
+            f"length (at most {TOLERANCE} is rounding). Training goes on without the compiler; the results are right, "
+            'the steps take longer. Another release of torch, or precision = "fp32", may help.',
+            stacklevel=2,
+        )
+        return cast("nn.Module", self.network)
 
     def _one_step(self, batch: TrainingSample) -> tuple[LossTerms, float]:
         train = self.config.train

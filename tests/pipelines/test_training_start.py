@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from torch import nn
 
 from nclforensics.config import ForgeConfig, RunConfig, TrainConfig
 from nclforensics.errors import ConfigError, WeightsMissingError
@@ -20,7 +21,10 @@ from tests.photo_folders import make_photo_folder
 from tests.tiny_model import TINY_CONFIG, make_calibration, write_model
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from nclforensics.networks.pivot import PivotOutput
 
 
 def starting_from(initial: Path | str, config: RunConfig = TINY_CONFIG) -> RunConfig:
@@ -102,3 +106,44 @@ def test_compiled_network_learns_the_same(tmp_path: Path) -> None:
     differences = torch.cat([(tensors[0][name] - tensors[1][name]).abs().flatten() for name in weights])
     assert differences.max() < 1e-3
     assert differences.median() < 1e-6
+
+
+def run_with_compiler(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiler: Callable[[nn.Module], nn.Module]
+) -> dict[str, torch.Tensor]:
+    """Train one step with a stand-in for torch's compiler, and return the stored tensors."""
+    monkeypatch.setattr("nclforensics.pipelines.trainer.torch.compile", compiler)
+    photos = make_photo_folder(tmp_path / "photos", count=12)
+    train = TrainConfig(photos=str(photos), out=str(tmp_path / "run"), steps=1, batch_size=2, workers=0, compile=True)
+    train = replace(train, warmup_steps=1, validation_share=0.3, validation_samples=2, device="cpu", validate_every=0)
+    run_training(replace(TINY_CONFIG, forge=ForgeConfig(size=64), train=train))
+    return read_tensors(tmp_path / "run" / CHECKPOINT_FILE)
+
+
+class Garbage(nn.Module):
+    """What a broken compiler makes of a network: embeddings of uninitialized memory."""
+
+    def __init__(self, network: nn.Module, value: float) -> None:
+        super().__init__()
+        self.network = network
+        self.value = value
+
+    def forward(self, images: torch.Tensor) -> PivotOutput:
+        """Return the network's output with the first half of the embeddings overwritten."""
+        output: PivotOutput = self.network(images)
+        ruined = output.embeddings_plus.clone()
+        ruined[: len(ruined) // 2] = self.value * output.logits.mean()
+        return output._replace(embeddings_plus=ruined)
+
+
+@pytest.mark.parametrize("value", [float("nan"), 1e30])
+def test_network_that_is_compiled_wrongly_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float
+) -> None:
+    """The run warns, goes on without the compiler, and learns exactly what a plain run does."""
+    with pytest.warns(UserWarning, match="without the compiler"):
+        found = run_with_compiler(tmp_path / "wrong", monkeypatch, lambda network: Garbage(network, value))
+    expected = run_with_compiler(tmp_path / "right", monkeypatch, lambda network: network)
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        assert torch.equal(found[name], tensor), name
