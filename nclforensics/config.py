@@ -22,7 +22,7 @@ from nclforensics.errors import ConfigError, MissingInputError
 if TYPE_CHECKING:
     from pathlib import Path
 
-EncoderName = Literal["lite", "resnet50", "resnet101"]
+EncoderName = Literal["lite", "base", "resnet50", "resnet101"]
 ResidualName = Literal["none", "srm", "bayar"]
 ContourRole = Literal["pivot", "drop", "tampered", "authentic"]
 ContrastiveForm = Literal["infonce", "supcon", "pixel"]

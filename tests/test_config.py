@@ -114,8 +114,8 @@ def test_a_key_like_no_other_lists_the_known_ones() -> None:
         ("train", "photos", 3, "Expected str"),
         ("train", "photos", ["a"], "Expected str"),
         ("model", "error_levels", 1, "Expected bool"),
-        ("model", "encoder", "vgg", "Expected 'lite' or 'resnet50' or 'resnet101'"),
-        ("model", "encoder", ["lite"], "Expected 'lite' or 'resnet50' or 'resnet101'"),
+        ("model", "encoder", "vgg", "Expected 'lite' or 'base' or 'resnet50' or 'resnet101'"),
+        ("model", "encoder", ["lite"], "Expected 'lite' or 'base' or 'resnet50' or 'resnet101'"),
         ("model", "embedding_dim", {"a": 1}, "Expected int"),
     ],
 )

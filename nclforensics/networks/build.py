@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from nclforensics.networks.context import ASPP, ImageDeviation
 from nclforensics.networks.decoder import FusedDecoder
-from nclforensics.networks.encoder import LiteEncoder, ResNetEncoder
+from nclforensics.networks.encoder import BASE_WIDTHS, LITE_WIDTHS, LiteEncoder, ResNetEncoder
 from nclforensics.networks.image_head import ImageHead
 from nclforensics.networks.mosaic import MosaicStream
 from nclforensics.networks.pivot import BLOCK, Branch, PivotNetwork
@@ -28,12 +28,16 @@ def build_network(config: ModelConfig) -> PivotNetwork:
     return network
 
 
-def _lite(config: ModelConfig) -> PivotNetwork:
+def _lite(config: ModelConfig, widths: tuple[int, int, int, int] = LITE_WIDTHS) -> PivotNetwork:
     residual, image_channels, error_levels, block_channels = _inputs(config)
-    encoder = LiteEncoder(image_channels, block_channels)
+    encoder = LiteEncoder(image_channels, block_channels, widths)
     context = ImageDeviation(encoder.deep_channels, stream=MosaicStream.out_channels if config.mosaic else 0)
     decoder = FusedDecoder(config.branch_channels, encoder.skip_channels, channels=config.decoder_channels)
     return _assemble(config, residual, error_levels, encoder, context, decoder)
+
+
+def _base(config: ModelConfig) -> PivotNetwork:
+    return _lite(config, BASE_WIDTHS)
 
 
 def _resnet(config: ModelConfig, depths: tuple[int, int, int, int]) -> PivotNetwork:
@@ -56,6 +60,7 @@ def _resnet101(config: ModelConfig) -> PivotNetwork:
 
 ENCODERS: Final[dict[str, Callable[[ModelConfig], PivotNetwork]]] = {
     "lite": _lite,
+    "base": _base,
     "resnet50": _resnet50,
     "resnet101": _resnet101,
 }

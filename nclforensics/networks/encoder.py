@@ -1,12 +1,13 @@
 """The encoders: an image becomes a shallow map with fine edges and a deep map with one cell a patch.
 
-All are trained from scratch. `LiteEncoder` is made for CPUs and native resolution; `ResNetEncoder` is the
+All are trained from scratch. `LiteEncoder` is made for CPUs and native resolution, and with `BASE_WIDTHS` for GPUs;
+`ResNetEncoder` is the
 ResNet-50/101 (He et al., CVPR 2016) with atrous last stage (Chen et al., ECCV 2018), the paper's shape.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
+from typing import Final, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -48,33 +49,42 @@ class BasicBlock(nn.Module):
         return F.relu(self.conv2(F.relu(self.conv1(x), inplace=True)) + self.shortcut(x), inplace=True)
 
 
+LITE_WIDTHS: Final = (32, 48, 128, 160)
+BASE_WIDTHS: Final = (80, 120, 304, 400)
+
+
 class LiteEncoder(nn.Module):
     """A small fully convolutional encoder: stride 8 in all, only the stem's stride of 2 comes before learned filters.
 
     Args:
         image_channels: Channels at full resolution (RGB and residuals).
         block_channels: Channels that come in at one value per 8 x 8 block (error levels), 0 for none.
+        widths: Channels at stride 2, of the skip map, at stride 8, and of the deep map.
     """
 
     stride = 8
-    skip_channels = 48
-    deep_channels = 160
     halo = 192  # receptive radius 170 px at the network's output, rounded up to the 64-pixel alignment
     fine_reach = 22  # of `fine` in pixels, a residual filter of 5 x 5 before it counted in
 
-    def __init__(self, image_channels: int, block_channels: int) -> None:
+    def __init__(
+        self, image_channels: int, block_channels: int, widths: tuple[int, int, int, int] = LITE_WIDTHS
+    ) -> None:
         super().__init__()
-        self.stem = nn.Sequential(conv_bn(image_channels, 32, 5, stride=2), nn.ReLU(inplace=True))
-        self.stage2 = BasicBlock(32, 32)
-        self.stage4 = nn.Sequential(BasicBlock(32, 48, stride=2), BasicBlock(48, 48))
-        self.stage8 = nn.Sequential(BasicBlock(48, 128, stride=2), BasicBlock(128, 128))
+        half, self.skip_channels, eighth, self.deep_channels = widths
+        self.stem = nn.Sequential(conv_bn(image_channels, half, 5, stride=2), nn.ReLU(inplace=True))
+        self.stage2 = BasicBlock(half, half)
+        self.stage4 = nn.Sequential(
+            BasicBlock(half, self.skip_channels, stride=2), BasicBlock(self.skip_channels, self.skip_channels)
+        )
+        self.stage8 = nn.Sequential(BasicBlock(self.skip_channels, eighth, stride=2), BasicBlock(eighth, eighth))
         self.block_norm = nn.BatchNorm2d(block_channels) if block_channels else None
         self.stage8_wide = nn.Sequential(
-            BasicBlock(128 + block_channels, 160, dilation=2), BasicBlock(160, 160, dilation=4)
+            BasicBlock(eighth + block_channels, self.deep_channels, dilation=2),
+            BasicBlock(self.deep_channels, self.deep_channels, dilation=4),
         )
 
     def fine(self, images: Tensor) -> Tensor:
-        """Return the skip map (B, 48, H/4, W/4) of images (B, image_channels, H, W)."""
+        """Return the skip map (B, skip_channels, H/4, W/4) of images (B, image_channels, H, W)."""
         cells = self.stem(images)
         del images  # the largest map of all
         skip: Tensor = self.stage4(self.stage2(cells))
@@ -82,11 +92,11 @@ class LiteEncoder(nn.Module):
 
     @property
     def halving(self) -> BasicBlock:
-        """The block that takes the skip map to (B, 128, H/8, W/8)."""
+        """The block that takes the skip map to stride 8."""
         return cast("BasicBlock", self.stage8[0])
 
     def deep(self, halved: Tensor, blocks: Tensor | None, run: Runner = at_once) -> Tensor:
-        """Return the deep map (B, 160, H/8, W/8) of what `halving` gives and block features (B, channels, H/8, W/8)."""
+        """Return the deep map (B, deep_channels, H/8, W/8) of what `halving` gives and of block features."""
         second = cast("BasicBlock", self.stage8[1])
         deep = run(second, halved, reach=second.reach, consume=True)
         del halved

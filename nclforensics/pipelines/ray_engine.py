@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 ATTEMPTS: Final = 3
 # How far the workers may be ahead of the record that comes next. Finished images wait there as records alone, their
 # files being written; a killed scan scans them again.
-WINDOW: Final = 32  # images a worker
+WINDOW: Final = 128  # images a worker: one that takes so many times the mean holds up nobody
 POLL_SECONDS: Final = 0.1
 
 
@@ -143,6 +143,7 @@ class ClusterScan:
         self._planned = enumerate(plan.images)
         self._next: tuple[int, PlannedImage] | None = next(self._planned, None)
         self._jobs: deque[_Job] = deque()  # in the plan's order
+        self._checked: list[_Job] = []  # those that an earlier run has a record of
         self._waiting: list[tuple[int, _Job]] = []  # heaps
         self._suspects: list[tuple[int, _Job]] = []
         self._under_way: dict[int, _Job] = {}
@@ -187,6 +188,7 @@ class ClusterScan:
                 job.earlier = self._recorder.writers.submit(
                     still_holds, line, job.image, self._config, out=self._plan.out
                 )
+                self._checked.append(job)
             self._jobs.append(job)
             self._next = next(self._planned, None)
 
@@ -218,11 +220,15 @@ class ClusterScan:
             for answer in self._workers.answers(POLL_SECONDS):
                 self._take(answer)
         else:
-            checks: list[Future[Any]] = [job.earlier for job in self._jobs if job.earlier is not None]
+            checks: list[Future[Any]] = [job.earlier for job in self._checked if job.earlier is not None]
             wait(checks + list(self._writing) + list(self._behind), timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
-        for job in self._jobs:
+        still_checked = []
+        for job in self._checked:
             if job.earlier is not None and job.earlier.done():
                 self._keep(job, job.earlier.result())
+            else:
+                still_checked.append(job)
+        self._checked = still_checked
 
     def _keep(self, job: _Job, kept: ScanFinding | None) -> None:
         job.earlier = None

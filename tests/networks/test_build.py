@@ -29,6 +29,22 @@ def test_lite_has_at_most_3_million_parameters() -> None:
     assert _count(ModelConfig()) <= 3_000_000
 
 
+def test_base_takes_at_most_60_megabytes() -> None:
+    """With the streams and the head, in float32."""
+    config = ModelConfig(
+        encoder="base", mosaic=True, quantization=True, image_head=True, branch_channels=128, decoder_channels=96
+    )
+    assert 4 * _count(config) <= 60_000_000
+
+
+@torch.inference_mode()
+def test_base_is_a_wider_lite() -> None:
+    """It has the same stride and reach, and takes an image of any size."""
+    lite, base = (build_network(config).eval() for config in (ModelConfig(), ModelConfig(encoder="base")))
+    assert (base.stride, base.halo) == (lite.stride, lite.halo)
+    assert base(torch.rand(1, 3, 20, 17)).logits.shape == (1, 1, 20, 17)
+
+
 def test_resnet101_has_the_papers_size() -> None:
     """About 59 million parameters."""
     assert _count(ModelConfig(encoder="resnet101")) == pytest.approx(59e6, rel=0.03)

@@ -6,7 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from nclforensics.networks.encoder import BasicBlock, Bottleneck, LiteEncoder, ResNetEncoder, conv_bn
+from nclforensics.networks.encoder import (
+    BASE_WIDTHS,
+    LITE_WIDTHS,
+    BasicBlock,
+    Bottleneck,
+    LiteEncoder,
+    ResNetEncoder,
+    conv_bn,
+)
 
 
 @pytest.mark.parametrize(("kernel", "dilation"), [(1, 1), (3, 1), (5, 1), (3, 2), (3, 4)])
@@ -39,10 +47,12 @@ def test_a_strided_basic_block_skips_no_pixel() -> None:
     assert gradient.ne(0).all()
 
 
+@pytest.mark.parametrize("widths", [LITE_WIDTHS, BASE_WIDTHS])
 @pytest.mark.parametrize("blocks", [0, 7])
-def test_lite_encoder_has_strides_4_and_8(blocks: int) -> None:
+def test_lite_encoder_has_strides_4_and_8(blocks: int, widths: tuple[int, int, int, int]) -> None:
     """The skip map has one cell per 4 pixels, the deep map one per patch, with or without block features."""
-    encoder = LiteEncoder(5, blocks).eval()
+    encoder = LiteEncoder(5, blocks, widths).eval()
+    assert (encoder.skip_channels, encoder.deep_channels) == (widths[1], widths[3])
     skip, deep = encoder(torch.rand(2, 5, 40, 56), torch.rand(2, blocks, 5, 7) if blocks else None)
     assert skip.shape == (2, encoder.skip_channels, 10, 14)
     assert deep.shape == (2, encoder.deep_channels, 5, 7)
