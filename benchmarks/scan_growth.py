@@ -56,6 +56,7 @@ SPREAD: Final = 0.6  # standard deviation of the logarithm of the size
 LARGE: Final = (1e-4, 500.0)  # share of very large images, and their megapixels
 DEATHS: Final = 1e-4  # chance that a worker dies of an image, or beside it
 IMAGES_A_WORKER: Final = 100
+MANY: Final = 10_000  # images that more workers are measured with
 
 
 def main() -> None:
@@ -78,7 +79,8 @@ def main() -> None:
 def print_process(counts: list[int], workers: list[int]) -> None:
     """Print what the process that runs a scan does in a second, each scan in a process of its own."""
     print("\n| images | workers | images a second | memory, MB |\n|---|---|---|---|")
-    for count, number in [(count, workers[0]) for count in counts] + [(counts[-1], other) for other in workers[1:]]:
+    others = [(min(counts[-1], MANY), number) for number in workers[1:]] if counts else []
+    for count, number in [*((count, workers[0]) for count in counts), *others]:
         command = [sys.executable, "-m", "benchmarks.scan_growth", "--child", str(count), str(number)]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)  # noqa: S603 - this very file
         figures = json.loads(done.stdout.splitlines()[-1])

@@ -221,7 +221,8 @@ class ClusterScan:
                 self._take(answer)
         else:
             checks: list[Future[Any]] = [job.earlier for job in self._checked if job.earlier is not None]
-            wait(checks + list(self._writing) + list(self._behind), timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
+            recorded_next = [self._behind[0]] if self._behind else []  # they are done one after the other
+            wait([*checks, *self._writing, *recorded_next], timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
         still_checked = []
         for job in self._checked:
             if job.earlier is not None and job.earlier.done():
