@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
+
+from nclforensics.cli.torch_environment import SETTINGS
+
+os.environ.setdefault("MKL_CBWR", SETTINGS["MKL_CBWR"])  # the commands set it before torch is loaded
 
 import pytest
 import torch

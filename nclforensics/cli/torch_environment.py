@@ -1,4 +1,4 @@
-"""What PyTorch reads from the environment when it is loaded; no result depends on it."""
+"""What PyTorch and the libraries below it read from the environment when they are loaded."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ SETTINGS: Final = {
     # Threads that wait for each other sleep: spinning, they would take the cores from the stages beside the network,
     # and on a busy machine from the very thread that they wait for.
     "OMP_WAIT_POLICY": "passive",
+    # The same bytes for any number of threads: on Intel processors MKL's sums otherwise follow it.
+    "MKL_CBWR": "AUTO,STRICT",
     # Large pages for tensors: an image takes and returns gigabytes, and each page costs a fault.
     "THP_MEM_ALLOC_ENABLE": "1",
 }
