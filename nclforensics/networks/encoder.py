@@ -1,8 +1,8 @@
 """The encoders: an image becomes a shallow map with fine edges and a deep map with one cell a patch.
 
 All are trained from scratch. `LiteEncoder` is made for CPUs and native resolution, and with `BASE_WIDTHS` for GPUs;
-`ResNetEncoder` is the
-ResNet-50/101 (He et al., CVPR 2016) with atrous last stage (Chen et al., ECCV 2018), the paper's shape.
+`ResNetEncoder` is the ResNet-50/101 (He et al., CVPR 2016) with atrous last stage (Chen et al., ECCV 2018), the paper's
+shape.
 """
 
 from __future__ import annotations
