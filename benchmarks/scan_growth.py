@@ -38,6 +38,7 @@ from nclforensics.networks.weights import LoadedModel, load_model
 from nclforensics.pipelines import ray_engine
 from nclforensics.pipelines.ray_cluster import Answer, RaySettings
 from nclforensics.pipelines.ray_engine import ClusterScan
+from nclforensics.pipelines.ray_loads import WorkerLoads
 from nclforensics.pipelines.ray_worker import Assignment, Examined, ScanWorker
 from nclforensics.pipelines.scan import scan_images
 from nclforensics.pipelines.scan_plan import PlannedImage, ScanPlan, plan_scan
@@ -115,7 +116,7 @@ class InstantWorkers:
         self._found = worker.scan(plan.images[0])
         worker.close()
         self.in_flight = IN_FLIGHT
-        self.load = dict.fromkeys(range(count), 0)
+        self.load = WorkerLoads(range(count))
         self.description: dict[str, Any] = {"name": "instant"}
         self._tasks: deque[tuple[int, int, PlannedImage]] = deque()
 
@@ -202,7 +203,7 @@ class SimulatedWorkers:
         self._fetch = megapixels * MEGABYTES_PER_MEGAPIXEL * 8e-3 / gigabits
         self._dies = np.random.default_rng(1).random(len(megapixels)) < deaths
         self._count = count
-        self.load = dict.fromkeys(range(count), 0)
+        self.load = WorkerLoads(range(count))
         self._free_at = dict.fromkeys(range(count), 0.0)
         self._tasks: dict[int, set[int]] = {worker: set() for worker in range(count)}
         self._events: list[tuple[float, int, int]] = []  # when, task, worker

@@ -23,6 +23,7 @@ from nclforensics.cli.scan import EXAMPLES as SCAN_EXAMPLES
 from nclforensics.cli.scan import scan
 from nclforensics.cli.selftest import EXAMPLES as SELFTEST_EXAMPLES
 from nclforensics.cli.selftest import selftest
+from nclforensics.cli.torch_environment import prepare_torch
 from nclforensics.cli.train import EXAMPLES as TRAIN_EXAMPLES
 from nclforensics.cli.train import train
 from nclforensics.cli.verify import EXAMPLES as VERIFY_EXAMPLES
@@ -82,6 +83,7 @@ def main(argv: list[str] | None = None) -> NoReturn:
     Args:
         argv: Arguments without the program's name; None takes the process's own.
     """
+    prepare_torch()  # before a command imports PyTorch
     arguments = sys.argv[1:] if argv is None else argv
     try:
         app(args=arguments, prog_name="nclf", obj=["nclf", *arguments])

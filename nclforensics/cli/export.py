@@ -10,7 +10,6 @@ import typer
 
 from nclforensics.cli.console import print_note, print_result
 from nclforensics.cli.options import QuietOption, WeightsOption  # noqa: TC001 - typer reads annotations at run time
-from nclforensics.cli.torch_environment import prepare_torch
 from nclforensics.reports.printable import printable
 
 EXAMPLES: Final = (
@@ -41,7 +40,6 @@ def export(
     memory that grows with the image. Weights' sha256, threshold and calibration are in the file's metadata.
     Needs: pip install 'nclforensics[onnx]'.
     """
-    prepare_torch()
     from nclforensics.networks.weights import load_model  # noqa: PLC0415 - torch loads only when needed
     from nclforensics.pipelines.export import export_onnx  # noqa: PLC0415
 

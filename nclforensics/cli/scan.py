@@ -43,7 +43,6 @@ from nclforensics.cli.scan_options import (
 )
 from nclforensics.cli.scan_summary import RESULTS_NAME, ScanSummary, outcome_line, print_summary
 from nclforensics.cli.stop_request import StopRequest
-from nclforensics.cli.torch_environment import prepare_torch
 from nclforensics.config import ScanConfig
 from nclforensics.errors import EXIT_FAIL_ON_MET, EXIT_SOME_SKIPPED, NoReadableImageError, UsageError
 
@@ -103,7 +102,6 @@ def scan(
     """
     _refuse_both("--threshold", threshold is not None, "--fpr", fpr is not None)
     _refuse_both("--quiet", quiet, "--verbose", verbose)
-    prepare_torch()
     from nclforensics.networks.weights import load_model  # noqa: PLC0415 - torch loads only when needed
     from nclforensics.pipelines.records import record_line  # noqa: PLC0415
     from nclforensics.pipelines.run_document import Custody  # noqa: PLC0415

@@ -10,7 +10,6 @@ import typer
 
 from nclforensics.cli.console import print_note, print_result
 from nclforensics.cli.options import WeightsOption  # noqa: TC001 - read at run time
-from nclforensics.cli.torch_environment import prepare_torch
 from nclforensics.errors import VerificationError
 
 if TYPE_CHECKING:
@@ -29,7 +28,6 @@ def selftest(
     Ends with 0 if they are identical, or, since processors round differently, within the tolerance that is printed;
     with 20 if not. The outcome says which.
     """
-    prepare_torch()
     from nclforensics.pipelines.selftest import run_selftest  # noqa: PLC0415 - torch loads only when needed
 
     outcome = run_selftest(weights)

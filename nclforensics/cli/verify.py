@@ -11,7 +11,6 @@ import typer
 
 from nclforensics.cli.console import print_note, print_result, print_table, progress_bar
 from nclforensics.cli.options import QuietOption  # noqa: TC001 - read at run time
-from nclforensics.cli.torch_environment import prepare_torch
 from nclforensics.errors import VerificationError
 from nclforensics.reports.printable import printable
 
@@ -39,7 +38,6 @@ def verify(
 
     Nothing is written. Ends with 0 if everything is as recorded, and with 20 if not.
     """
-    prepare_torch()
     from nclforensics.pipelines.resume import read_run  # noqa: PLC0415 - torch loads only when needed
     from nclforensics.pipelines.verify import verify_run  # noqa: PLC0415
 

@@ -40,6 +40,7 @@ ENDING_SHARES: Final = {
 }
 HIGHEST_SHARE: Final = 0.25  # of the files saved once: at an editor's highest qualities
 OFF_GRID_SHARE: Final = 0.3  # of the files saved again: cut before, so that the two grids differ
+WEB_SHARES: Final = (0.3, 0.45, 0.25)  # lossless, at a high quality, at a lower one
 SHIFT: Final = 16  # pixels of room for a cut off the JPEG grid
 
 
@@ -112,6 +113,13 @@ def _draw_steps(rng: np.random.Generator, name: str) -> tuple[list[Step], Step |
         return [saved], draw_jpeg(rng, low=75) if chance(rng, 0.5) else None
     steps = [draw_filter(rng)] if name == "filtered" else []
     return steps, saved if chance(rng, 0.6) else None
+
+
+def draw_web_ending(rng: np.random.Generator, *, size: int) -> Ending:
+    """Draw how a picture of the web ends: it keeps its size, and most editors save it lossless or at a high quality."""
+    qualities = [None, (95, 100), (75, 94)][int(rng.choice(3, p=WEB_SHARES))]
+    last = draw_jpeg(rng, low=qualities[0], high=qualities[1]) if qualities else None
+    return Ending("web", size, size, last=last)
 
 
 def saved_again(rng: np.random.Generator, ending: Ending) -> Ending:

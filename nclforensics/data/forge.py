@@ -7,7 +7,7 @@ order of calls or the names of files. Its recipe says what was done.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import cv2
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from nclforensics.data.camera import CAMERA_SCALES
 from nclforensics.data.canvas import Canvas
 from nclforensics.data.copy_move import copy_move
-from nclforensics.data.endings import Ending, apply_ending, draw_ending, save, saved_again
+from nclforensics.data.endings import Ending, apply_ending, draw_ending, draw_web_ending, save, saved_again
 from nclforensics.data.histories import (
     GRID_STARTS,
     Image,
@@ -24,6 +24,7 @@ from nclforensics.data.histories import (
     chance,
     draw_camera_steps,
     draw_source_steps,
+    draw_web_steps,
 )
 from nclforensics.data.photos import GRID, Photo, PhotoPool
 from nclforensics.data.removal import removal
@@ -41,7 +42,11 @@ ATTEMPTS: Final = 60
 VISIBLE_CHANGE: Final = 2.0  # grey levels: an edit below this on average cannot be seen, so it may not be a label
 LARGEST: Final = {"splice": 1.0, "copy_move": 0.2, "removal": 0.15}  # share of the canvas, below the configured limit
 LOSSLESS_SHARE: Final = 0.5  # of the camera samples: those that were never saved as JPEG are the purest lesson
+WEB_SCALES: Final = (0.25, 0.7)  # a picture of the web shows most of a photo
 LARGE_REGION: Final = 0.03  # share of the canvas from which on areas are drawn evenly in half of the samples
+Origin = Literal["photo", "camera", "web"]
+DRAW_STEPS: Final = {"photo": draw_source_steps, "camera": draw_camera_steps, "web": draw_web_steps}
+SCALES: Final = {"camera": CAMERA_SCALES, "web": WEB_SCALES}  # photos are seen as they are, or scaled now and then
 VIEWS: Final = 4  # views compared when the sample is to show contrasting textures
 
 
@@ -99,10 +104,16 @@ class Forge:
         host = self.photos.draw_scene(rng, min_side=size)
         camera = chance(rng, self.config.camera)
         lossless = camera and chance(rng, LOSSLESS_SHARE)
-        ending = draw_ending(rng, size=size, room=host.shortest_side, lossless=lossless)
-        if self.config.recompressed and chance(rng, self.config.recompressed):  # at 0, the samples of older models
+        # Shares of 0 draw nothing: the samples stay those of older models.
+        web = not camera and self.config.web > 0 and chance(rng, self.config.web)
+        origin: Origin = "camera" if camera else "web" if web else "photo"
+        if web:
+            ending = draw_web_ending(rng, size=size)
+        else:
+            ending = draw_ending(rng, size=size, room=host.shortest_side, lossless=lossless)
+        if self.config.recompressed and chance(rng, self.config.recompressed):
             ending = saved_again(rng, ending)
-        canvas, opening = _open_canvas(rng, host, ending, contrasting=chance(rng, 0.25), camera=camera)
+        canvas, opening = _open_canvas(rng, host, ending, contrasting=chance(rng, 0.25), origin=origin)
         edits: list[Step] = []
         if kind != "authentic":
             before = canvas.image.copy()
@@ -145,7 +156,7 @@ def _checked_shares(config: ForgeConfig) -> list[float]:
         raise ConfigError(f'Expected forge "size" to be a multiple of 8 and at least 64, got {config.size}.')
     if not 0 < config.min_area < config.max_area <= 1:
         raise ConfigError(f"Expected 0 < min_area < max_area <= 1, got {config.min_area} and {config.max_area}.")
-    for name in ("camera", "recompressed"):
+    for name in ("camera", "recompressed", "web"):
         if not 0 <= getattr(config, name) <= 1:
             raise ConfigError(f'Expected forge "{name}" to be a share from 0 to 1, got {getattr(config, name)}.')
     shares = [float(getattr(config, kind)) for kind in KINDS]
@@ -157,7 +168,7 @@ def _checked_shares(config: ForgeConfig) -> list[float]:
 
 
 def _open_canvas(
-    rng: np.random.Generator, host: Photo, ending: Ending, *, contrasting: bool, camera: bool
+    rng: np.random.Generator, host: Photo, ending: Ending, *, contrasting: bool, origin: Origin
 ) -> tuple[Canvas, Step]:
     """Cut the canvas out of the host and give it the host's own history."""
     size = (ending.canvas, ending.canvas)
@@ -165,17 +176,17 @@ def _open_canvas(
     resized = turned or chance(rng, 0.2)
     views = []
     for _ in range(VIEWS if contrasting else 1):
-        scales = CAMERA_SCALES if camera else (0.4, 1.2) if resized else (1.0, 1.0)
+        scales = SCALES.get(origin, (0.4, 1.2) if resized else (1.0, 1.0))
         view = draw_view(rng, photo=host.pixels.shape, size=size, scales=scales, turn=turned, grid=GRID)
         assert view is not None  # the canvas is no larger than the host
         views.append((cut_view(host.pixels, view, size), view))
     image, view = max(views, key=lambda pair: _texture_contrast(pair[0])) if contrasting else views[0]
-    steps = draw_camera_steps(rng) if camera else draw_source_steps(rng)
+    steps = DRAW_STEPS[origin](rng)
     if steps and steps[-1]["op"] == "jpeg" and chance(rng, 0.2):
         steps[-1]["phase"] = [int(v) for v in rng.integers(0, GRID_STARTS, 2)]
     for step in steps:
         image = apply_step(image, step)
-    return Canvas(image, np.zeros(size, np.bool_), camera=camera), {"view": view, "steps": steps}
+    return Canvas(image, np.zeros(size, np.bool_), camera=origin == "camera"), {"view": view, "steps": steps}
 
 
 def _texture_contrast(image: Image) -> float:

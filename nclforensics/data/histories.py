@@ -210,3 +210,9 @@ def draw_camera_steps(rng: np.random.Generator) -> list[Step]:
     if chance(rng, 0.35):
         steps.append(draw_jpeg(rng, low=80, high=99))
     return steps
+
+
+def draw_web_steps(rng: np.random.Generator) -> list[Step]:
+    """Draw how a picture of the web was made of a photo that is already small: perhaps sharpened, saved as JPEG."""
+    steps: list[Step] = [DRAWS["sharpen"](rng)] if chance(rng, 0.3) else []
+    return [*steps, draw_jpeg(rng, low=55, high=95)]

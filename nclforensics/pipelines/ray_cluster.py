@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import nclforensics
 from nclforensics.errors import DeviceUnavailableError, NclfError, UsageError
 from nclforensics.pipelines.examination import FEWEST_THREADS
+from nclforensics.pipelines.ray_loads import WorkerLoads
 from nclforensics.pipelines.ray_shape import shape_of_workers
 from nclforensics.pipelines.ray_worker import (
     Assignment,
@@ -49,6 +50,7 @@ CLOSING_SECONDS: Final = 2.0
 FAILED_STARTS: Final = 3
 # Of a cluster of our own. What passes through are a model and a few masks at a time; Ray would take a third of memory.
 OBJECT_STORE_BYTES: Final = 2**28
+PASSED_ON: Final = ("MKL_CBWR",)  # variables that results may depend on; a cluster that is there has its own
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -101,7 +103,7 @@ class RayWorkers:
         description: What `run.json` says about the engine; it grows while the scan runs.
     """
 
-    load: dict[int, int]
+    load: WorkerLoads
     in_flight: int
     conditions: WorkerFacts
 
@@ -115,7 +117,7 @@ class RayWorkers:
         self._model = model
         self._config = config
         self._plan = plan
-        self.load = {}
+        self.load = WorkerLoads()
         self.description: dict[str, Any] = {
             "name": "ray",
             "version": self._ray.__version__,
@@ -150,6 +152,7 @@ class RayWorkers:
                 max_concurrency=self.in_flight + 1,  # and one that closes it
                 max_restarts=0,  # a new one is started instead, and checked
                 max_task_retries=0,  # attempts are counted by image
+                runtime_env={"env_vars": {name: os.environ[name] for name in PASSED_ON if name in os.environ}},
             )(ScanWorker)
             self._idle_since = time.monotonic()
             for _ in range(self._shape.count):

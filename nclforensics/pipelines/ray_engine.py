@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from nclforensics.config import ScanConfig
     from nclforensics.networks.weights import LoadedModel
     from nclforensics.pipelines.examination import Examiner
+    from nclforensics.pipelines.ray_loads import WorkerLoads
     from nclforensics.pipelines.ray_worker import Examined
     from nclforensics.pipelines.records import ScanRecords
     from nclforensics.pipelines.resume import EarlierRecords
@@ -45,7 +46,7 @@ POLL_SECONDS: Final = 0.1
 class Workers(Protocol):
     """What the scan asks of workers; `RayWorkers` has the meaning of each."""
 
-    load: dict[int, int]
+    load: WorkerLoads
     in_flight: int
 
     @property
@@ -196,7 +197,7 @@ class ClusterScan:
         """Give images to workers with room, unless writing does not keep up."""
         while len(self._writing) < IMAGES_UNDER_WAY:
             source = self._suspects or self._waiting
-            worker = self._idle_worker() if self._suspects else self._least_loaded_worker()
+            worker = self._least_loaded_worker(1 if self._suspects else self._workers.in_flight)
             if not source or worker is None:
                 return
             _, job = heapq.heappop(source)
@@ -205,14 +206,9 @@ class ClusterScan:
             self._under_way[job.index] = job
             self._workers.submit(worker, job.index, job.image)
 
-    def _idle_worker(self) -> int | None:
-        return next((worker for worker, load in self._workers.load.items() if load == 0), None)
-
-    def _least_loaded_worker(self) -> int | None:
-        limit = self._workers.in_flight
-        loads = [(load, worker) for worker, load in self._workers.load.items() if worker not in self._alone]
-        load, worker = min(loads, default=(limit, 0))
-        return worker if load < limit else None
+    def _least_loaded_worker(self, limit: int) -> int | None:
+        """Return a worker with fewer tasks than the limit; one that has a suspect gets nothing else."""
+        return next((worker for worker in self._workers.load.below(limit) if worker not in self._alone), None)
 
     def _collect(self) -> None:
         """Take what is ready; if nothing is, wait a little for it."""

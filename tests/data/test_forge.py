@@ -122,6 +122,36 @@ def test_samples_are_saved_once_more_where_asked(folder: Path) -> None:
     assert all(50 <= sample.recipe["ending"]["last"]["quality"] <= 90 for sample in made)
 
 
+def test_pictures_of_the_web_are_small_jpegs_before_they_are_forged(folder: Path) -> None:
+    """With the whole share, every host was scaled down and saved at 55 to 95, and ends lossless or at 75 to 100."""
+    config = dataclasses.replace(SMALL, web=1.0, camera=0.0)
+    forge = Forge(PhotoPool.from_folder(folder), config, 0)
+    made = [forge.sample(index) for index in range(60)]
+    assert {sample.kind for sample in made} == set(KINDS)
+    for sample in made:
+        opening, ending = sample.recipe["opening"], sample.recipe["ending"]
+        assert opening["view"]["scale"] <= 0.7
+        assert opening["steps"][-1]["op"] == "jpeg"
+        assert 55 <= opening["steps"][-1]["quality"] <= 95
+        assert (ending["name"], ending["side"], ending["steps"]) == ("web", SMALL.size, [])
+        assert ending["last"] is None or 75 <= ending["last"]["quality"] <= 100
+    high = [s.recipe["ending"]["last"] is not None and s.recipe["ending"]["last"]["quality"] >= 95 for s in made]
+    assert sum(high) / len(high) == pytest.approx(0.45, abs=0.15)
+    for authentic in (True, False):
+        lossless = [s.encoded is None for s in made if (s.kind == "authentic") == authentic]
+        assert sum(lossless) / len(lossless) == pytest.approx(0.3, abs=0.15)
+
+
+def test_pictures_of_the_web_take_no_cameras_place(folder: Path) -> None:
+    """The share is one of the samples without a camera: none has both histories."""
+    forge = Forge(PhotoPool.from_folder(folder), dataclasses.replace(SMALL, web=0.5, camera=0.5), 0)
+    recipes = [forge.sample(index).recipe for index in range(100)]
+    web = [recipe["ending"]["name"] == "web" for recipe in recipes]
+    camera = [any(step["op"] == "camera" for step in recipe["opening"]["steps"]) for recipe in recipes]
+    assert not any(both == (True, True) for both in zip(web, camera, strict=True))
+    assert sum(web) / len(web) == pytest.approx(0.25, abs=0.12)
+
+
 def test_camera_traces_come_with_every_kind(samples: list[ForgedSample]) -> None:
     """Authentic and forged samples get a camera equally often; most donors of such a host have one of their own."""
     for authentic in (True, False):
@@ -273,6 +303,7 @@ def test_photos_without_a_visible_edit_are_an_error(folder: Path, monkeypatch: p
         {"splice": -0.1},
         {"camera": 1.5},
         {"recompressed": -0.1},
+        {"web": 1.1},
     ],
     ids=[
         "size not a multiple of 8",
@@ -282,6 +313,7 @@ def test_photos_without_a_visible_edit_are_an_error(folder: Path, monkeypatch: p
         "negative share",
         "camera share above 1",
         "recompressed share below 0",
+        "web share above 1",
     ],
 )
 def test_senseless_configuration_is_refused(folder: Path, change: dict[str, float]) -> None:

@@ -23,12 +23,14 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 
 from nclforensics.cli.app import main
+from nclforensics.cli.torch_environment import SETTINGS
 from nclforensics.errors import DeviceUnavailableError, MissingInputError, OutputError, UsageError
 from nclforensics.networks import weights
 from nclforensics.networks.weights import LoadedModel, load_model
 from nclforensics.pipelines import examination, outputs, ray_engine, scan_engine
 from nclforensics.pipelines.ray_cluster import Answer, RaySettings, RayWorkers
 from nclforensics.pipelines.ray_engine import ATTEMPTS, ClusterScan
+from nclforensics.pipelines.ray_loads import WorkerLoads
 from nclforensics.pipelines.ray_shape import WorkerShape, shape_of_workers
 from nclforensics.pipelines.ray_worker import Assignment, ScanWorker, digest_of_network
 from nclforensics.pipelines.scan import scan_images
@@ -85,7 +87,7 @@ class ObedientWorkers:
         self.conditions = self._worker.prepare(model, assignment)
         self.description = {"name": "obedient"}
         self.in_flight = 3
-        self.load = {0: 0, 1: 0}
+        self.load = WorkerLoads([0, 1])
         self.tasks: list[tuple[int, int, PlannedImage]] = []
         self.companions: dict[str, list[int]] = {}
         self.replaces = True
@@ -349,17 +351,26 @@ def test_a_worker_has_no_choice_of_gpus(model: LoadedModel, photos: Path, tmp_pa
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Yield a Ray cluster of two nodes on this machine, each with one core."""
+    """Yield a Ray cluster of two nodes on this machine, each with one core, that nobody set up for us."""
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.delenv("MKL_CBWR")
     from ray.cluster_utils import Cluster  # noqa: PLC0415 - an extra
 
     node: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_log_monitor": False}
     started = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
     try:
         started.add_node(**node)
+        monkeypatch.setenv("MKL_CBWR", SETTINGS["MKL_CBWR"])
         yield started
     finally:
         started.shutdown()  # type: ignore[no-untyped-call]  # Ray's
+
+
+def scanning(cluster: Any) -> list[psutil.Process]:  # noqa: ANN401 - no types
+    """Return the processes of the workers that scan."""
+    raylets = [node.all_processes["raylet"][0].process.pid for node in cluster.list_all_nodes()]
+    children = [child for raylet in raylets for child in psutil.Process(raylet).children(recursive=True)]
+    return [child for child in children if "ScanWorker" in " ".join(child.cmdline())]
 
 
 def remove_at_once(cluster: Any, node: Any) -> None:  # noqa: ANN401 - no types
@@ -411,9 +422,11 @@ def test_a_node_that_is_killed_loses_nothing_and_doubles_nothing(
     for outcome in scan_images(plan, model, OVERLAY, ray=RaySettings(address=cluster.address)):
         outcomes.append(outcome)
         if len(outcomes) == 1:
+            environments = [process.environ() for process in scanning(cluster)]
             (victim,) = (node for node in cluster.list_all_nodes() if node is not cluster.head_node)
             remove_at_once(cluster, victim)
     assert len(outcomes) == 41
+    assert [each.get("MKL_CBWR") for each in environments] == [SETTINGS["MKL_CBWR"]] * 2
     assert contents(tmp_path / "ray") == contents(tmp_path / "local")
     engine = json.loads((tmp_path / "ray" / "run.json").read_text())["engine"]
     assert (engine["name"], len(engine["workers"]), engine["workers_lost"]) == ("ray", 2, 1)
