@@ -107,7 +107,7 @@ class ErrorLevels(nn.Module):
         super().__init__()
         self.register_buffer("dct", block_dct(), persistent=False)
         weights = [[*LUMA], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]]
-        self.register_buffer("to_ycbcr", torch.tensor(weights).view(3, 3, 1, 1) * 255.0, persistent=False)
+        self.register_buffer("to_ycbcr", torch.tensor(weights) * 255.0, persistent=False)
         luminance = torch.stack([_quantization(JPEG_LUMINANCE, q) for q in self.qualities])
         chrominance = torch.stack([_quantization(JPEG_CHROMINANCE, q) for q in self.chroma_qualities])
         self.register_buffer("luminance", luminance, persistent=False)
@@ -124,8 +124,8 @@ class ErrorLevels(nn.Module):
             ShapeError: If H or W is no multiple of 8.
         """
         height, width = require_whole_blocks(images)
-        planes = F.conv2d(images.float(), self.to_ycbcr)
-        batch = planes.shape[0]
+        batch = len(images)
+        planes = (self.to_ycbcr @ images.float().flatten(2)).view(batch, 3, height, width)
         coefficients = F.conv2d(planes.flatten(0, 1).unsqueeze(1), self.dct, stride=BLOCK)
         blocks = coefficients.permute(0, 2, 3, 1).reshape(batch, 3, height // BLOCK, width // BLOCK, BLOCK * BLOCK)
         features = [(blocks[:, 0].square() @ self.bands)]
@@ -135,7 +135,8 @@ class ErrorLevels(nn.Module):
 
     @staticmethod
     def _error(coefficients: Tensor, table: Tensor) -> Tensor:
-        return (coefficients - torch.round(coefficients / table) * table).square()
+        steps = coefficients / table
+        return steps.sub_(torch.round(steps)).mul_(table).square_()
 
 
 def require_whole_blocks(images: Tensor) -> tuple[int, int]:

@@ -70,7 +70,7 @@ def in_strips(
     before = cells.narrow(axis, 0, 0)
     for start in range(0, length, thickness):
         stop = min(start + thickness, length)
-        piece = torch.cat([before, cells.narrow(axis, start, min(stop + margin, length) - start)], dim=axis)
+        piece = _appended(before, cells.narrow(axis, start, min(stop + margin, length) - start), axis)
         skipped = before.shape[axis] // stride
         if stop < length:  # a copy: the strip's own cells may be overwritten below
             before = cells.narrow(axis, stop - margin, margin).clone()
@@ -80,6 +80,14 @@ def in_strips(
         result.narrow(axis, start // stride, given.shape[axis]).copy_(given)
     assert result is not None
     return result
+
+
+def _appended(before: Tensor, cells: Tensor, axis: int) -> Tensor:
+    """Return two maps joined in the layout that convolutions read: PyTorch would choose another, which they copy."""
+    shape = list(cells.shape)
+    shape[axis] += before.shape[axis]
+    joined = torch.empty(shape, dtype=cells.dtype, device=cells.device, memory_format=torch.channels_last)
+    return torch.cat([before, cells], dim=axis, out=joined)
 
 
 def _alike(given: Tensor, cells: Tensor) -> bool:

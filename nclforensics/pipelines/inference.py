@@ -20,6 +20,7 @@ import torch
 from nclforensics.errors import ShapeError, UsageError
 from nclforensics.matching.copies import WORKING_THRESHOLD, find_copies
 from nclforensics.networks.encoder import EncoderFeatures
+from nclforensics.networks.fused import fold_batch_norms
 from nclforensics.networks.image_head import combine_logits
 from nclforensics.networks.pivot import FINE
 from nclforensics.networks.strips import CELL_STRIP, in_strips
@@ -52,7 +53,7 @@ class Localizer:
     """Computes score maps with one network on one device; equal input gives equal bytes.
 
     Args:
-        network: Moved to the device and put into eval mode.
+        network: Left as it is: a copy in eval mode, its batch norms folded, computes.
         device: Where to compute.
         tile: Side in pixels of the largest square whose features are held at once, 24 bytes a pixel of `lite`; an
             image of at most `tile` squared pixels is not cut.
@@ -72,8 +73,8 @@ class Localizer:
         if self._core <= 0:
             smallest = 2 * self._halo + network.alignment
             raise UsageError(f"Expected a tile of at least {smallest} pixels for this network, got {tile}.")
-        network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
-        self.network = network.eval()
+        folded = fold_batch_norms(network).to(device)
+        self.network = folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
         self.device = device
         self._skip_halo = _round_up(cast("Encoder", network.encoder).fine_reach, network.stride)
         self._whole = tile * tile
