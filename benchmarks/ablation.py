@@ -28,6 +28,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
+from benchmarks.heldout import SAVED_AGAIN
 from nclforensics.config import EvalConfig, ForgeConfig, RunConfig, load_config
 from nclforensics.data.forge import Forge
 from nclforensics.data.photos import PhotoPool
@@ -65,7 +66,7 @@ MEANINGS: Final = {
 }
 SHOWN: Final = ("f1@fpr5", "f1@0.5", "pixel_auc", "false_positive_rate@0.5", "again f1@fpr5", "again pixel_auc")
 # Folder of a test set: what differs from the configured forge.
-TEST_SETS: Final[dict[str, dict[str, Any]]] = {"test": {}, "again": {"recompressed": 1.0}}
+TEST_SETS: Final[dict[str, dict[str, Any]]] = {"test": {}, "again": SAVED_AGAIN}
 AGAIN: Final = "again "  # before the name of a figure: on the set saved again
 TEST_SEED: Final = 1_000  # of the forge: other samples than any run's validation
 RESULTS: Final = "results.jsonl"

@@ -2,8 +2,9 @@
 
     python -m benchmarks.heldout --photos DIR [--models ncl-lite-v3 ncl-lite-v4] [--samples 512] [--variants plain ...]
 
-The samples are those of the default forge, once as it makes them and once with all of them saved again as JPEG (quality
-50 to 90). Choices are made by these figures, so that the real sets stay unseen. Variants of reading the same weights:
+The samples are those of the default forge: as it makes them, with all of them saved again as JPEG (quality 50 to 90),
+and with small JPEGs as the web has them for hosts. Choices are made by these figures, so that the real sets stay
+unseen. Variants of reading the same weights:
 
 - plain: the network's scores.
 - flips: the mean of the logits over the image and its three mirror images: four times the work.
@@ -19,7 +20,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -40,7 +41,9 @@ from nclforensics.networks.weights import load_model
 from nclforensics.pipelines.training_data import SPLIT_SEED
 from nclforensics.pipelines.training_step import as_images
 
-SETS: Final = {"forge": ForgeConfig(), "saved again": ForgeConfig(recompressed=1.0)}
+SAVED_AGAIN: Final[dict[str, Any]] = {"recompressed": 1.0}
+# What differs from the default forge.
+SETS: Final[dict[str, dict[str, Any]]] = {"forge": {}, "saved again": SAVED_AGAIN, "web": {"web": 1.0, "camera": 0.0}}
 SEED: Final = 1_000  # of the samples
 MIN_REGION: Final = 0.005
 RATE: Final = 0.05
@@ -53,11 +56,12 @@ Figures = dict[str, NDArray[np.float64]]
 
 
 def main() -> None:
-    """Read every model in every way on both sets, and print a table."""
+    """Read every model in every way on every set, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=Path, required=True, help="folder of pristine photos")
     parser.add_argument("--models", nargs="+", default=["ncl-lite-v4"], help="names or folders, as for nclf scan")
     parser.add_argument("--variants", nargs="+", default=["plain"])
+    parser.add_argument("--sets", nargs="+", choices=list(SETS), default=list(SETS))
     parser.add_argument("--samples", type=int, default=512)
     parser.add_argument("--validation-share", type=float, default=0.1, help="of the runs that trained the models")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -69,8 +73,8 @@ def main() -> None:
     networks = {name: load_model(name).network.eval() for name in arguments.models}
     print("| set | model | read as | f1@fpr5 | f1@0.5 | pixel AUC | authentic flagged at 0.5 | f1@fpr5, difference |")
     print("|---|---|---|---|---|---|---|---|")
-    for set_name, config in SETS.items():
-        images, masks = drawn(Forge(pool, config, SEED), arguments.samples)
+    for set_name in arguments.sets:
+        images, masks = drawn(Forge(pool, ForgeConfig(**SETS[set_name]), SEED), arguments.samples)
         first: Figures | None = None
         for model, network in networks.items():
             for variant in arguments.variants:
