@@ -158,8 +158,9 @@ class ForgeConfig:
         max_area: Largest tampered share of the sample.
         camera: Share of samples whose host, and most donors, get the traces of a simulated camera.
         recompressed: Share of samples saved once more at the end, as JPEG of quality 50 to 90.
-        web: Share of samples, among those without a simulated camera, whose host is a small JPEG as the web has them:
-            made smaller, saved at quality 55 to 95, forged, and kept lossless or saved at quality 75 to 100.
+        web: Share of samples, among those without a simulated camera, whose host, and most donors, are small JPEGs as
+            the web has them: made smaller, saved at quality 55 to 95; the forgery stays lossless or is saved at quality
+            75 to 100.
     """
 
     size: int = 256

@@ -1,11 +1,12 @@
-"""Make one model of two: the mean of their weights, with the copy matcher if asked for, calibrated anew.
+"""Make one model of several: the mean of their weights, with the copy matcher if asked for, calibrated anew.
 
-    python scripts/average_models.py A B --photos DIR --out DIR [--copy-matcher]
+    python scripts/average_models.py A B [...] --photos DIR --out DIR [--copy-matcher]
 
-A and B are models as for `nclf scan --weights`, of one architecture, the second trained from the first (`initial`):
-then the mean of both is often better than either (Wortsman et al., "Model soups", ICML 2022). What A
-lacks, such as a stream that B was given, is B's. DIR of --photos is the folder that both were trained on; the
-calibration uses the photos that both held out. --out gets a model folder without a card; its name becomes the model's.
+They are models as for `nclf scan --weights`, of one lineage: each trained from the first, or from what the first was
+trained from (`initial`). Then the mean is often better than each (Wortsman et al., "Model soups", ICML 2022). What one
+lacks, such as a stream that others were given, is the mean of the others. DIR of --photos is the folder that all were
+trained on; the calibration uses the photos that all held out. --out gets a model folder without a card; its name
+becomes the model's.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import dataclasses
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import torch
 
 from nclforensics.config import RunConfig, load_config
 from nclforensics.networks.weights import CONFIG_FILE, find_model, load_model, save_model
@@ -31,16 +34,15 @@ if TYPE_CHECKING:
 def main() -> None:
     """Average, calibrate, save."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("first")
-    parser.add_argument("second", help="trained from the first; its configuration becomes the model's")
+    parser.add_argument("models", nargs="+", help="the configuration of the last becomes the model's")
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--copy-matcher", action="store_true", help="join the copies that are found within an image")
     arguments = parser.parse_args()
-    first, second = (load_model(spec) for spec in (arguments.first, arguments.second))
-    network = averaged(first, second)
+    models = [load_model(spec) for spec in arguments.models]
+    network = averaged(models)
     network.copy_matcher = arguments.copy_matcher
-    trained = load_config(find_model(arguments.second) / CONFIG_FILE)
+    trained = load_config(find_model(arguments.models[-1]) / CONFIG_FILE)
     config = with_photos(trained, arguments.photos)
     sources = open_sources(config)
     calibration = calibrate(
@@ -49,7 +51,7 @@ def main() -> None:
         seed=config.train.seed,
         report=lambda done: print(f"\rcalibrated on {done} images", end="", file=sys.stderr, flush=True),
     )
-    training = {**second.manifest["training"], "averaged_sha256": [first.sha256, second.sha256]}
+    training = {**models[-1].manifest["training"], "averaged_sha256": [model.sha256 for model in models]}
     model = dataclasses.replace(trained.model, copy_matcher=arguments.copy_matcher)
     shipped = with_photos(dataclasses.replace(trained, model=model), Path("photos"))  # no folder of this machine
     name = arguments.out.resolve().name
@@ -57,15 +59,16 @@ def main() -> None:
     print(f"\n{name} {sha256}: {dict(zip(calibration.false_positive_rates, calibration.thresholds, strict=True))}")
 
 
-def averaged(first: LoadedModel, second: LoadedModel) -> PivotNetwork:
-    """Return a network with the mean of both models' weights and statistics, in eval mode."""
-    others = first.network.state_dict()
+def averaged(models: list[LoadedModel]) -> PivotNetwork:
+    """Return the last model's network with the mean of all models' weights and statistics, in eval mode."""
+    network = models[-1].network
+    states = [model.network.state_dict() for model in models]
     mean = {}
-    for name, value in second.network.state_dict().items():
-        half = (value.double() + others.get(name, value).double()) / 2
-        mean[name] = half.to(value.dtype) if value.is_floating_point() else value
-    second.network.load_state_dict(mean)
-    return second.network
+    for name, value in network.state_dict().items():
+        values = torch.stack([state[name].double() for state in states if name in state])
+        mean[name] = values.mean(0).to(value.dtype) if value.is_floating_point() else value
+    network.load_state_dict(mean)
+    return network
 
 
 def with_photos(config: RunConfig, photos: Path) -> RunConfig:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import cv2
 import numpy as np
 
-from nclforensics.data.histories import Image, Step, chance
+from nclforensics.data.histories import Image, Origin, Step, chance
 from nclforensics.data.shapes import INSIDE, Stencil
 
 if TYPE_CHECKING:
@@ -28,12 +28,12 @@ class Canvas:
     Attributes:
         image: uint8 (S, S, 3) RGB.
         mask: bool (S, S), the pixels changed so far.
-        camera: Whether the image has the traces of a simulated camera.
+        origin: What kind of picture the image was before.
     """
 
     image: Image
     mask: NDArray[np.bool_]
-    camera: bool = False
+    origin: Origin = "photo"
 
     @property
     def side(self) -> int:

@@ -7,24 +7,23 @@ order of calls or the names of files. Its recipe says what was done.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import cv2
 import numpy as np
 
-from nclforensics.data.camera import CAMERA_SCALES
 from nclforensics.data.canvas import Canvas
 from nclforensics.data.copy_move import copy_move
 from nclforensics.data.endings import Ending, apply_ending, draw_ending, draw_web_ending, save, saved_again
 from nclforensics.data.histories import (
     GRID_STARTS,
+    ORIGIN_SCALES,
+    ORIGIN_STEPS,
     Image,
+    Origin,
     Step,
     apply_step,
     chance,
-    draw_camera_steps,
-    draw_source_steps,
-    draw_web_steps,
 )
 from nclforensics.data.photos import GRID, Photo, PhotoPool
 from nclforensics.data.removal import removal
@@ -42,11 +41,7 @@ ATTEMPTS: Final = 60
 VISIBLE_CHANGE: Final = 2.0  # grey levels: an edit below this on average cannot be seen, so it may not be a label
 LARGEST: Final = {"splice": 1.0, "copy_move": 0.2, "removal": 0.15}  # share of the canvas, below the configured limit
 LOSSLESS_SHARE: Final = 0.5  # of the camera samples: those that were never saved as JPEG are the purest lesson
-WEB_SCALES: Final = (0.25, 0.7)  # a picture of the web shows most of a photo
 LARGE_REGION: Final = 0.03  # share of the canvas from which on areas are drawn evenly in half of the samples
-Origin = Literal["photo", "camera", "web"]
-DRAW_STEPS: Final = {"photo": draw_source_steps, "camera": draw_camera_steps, "web": draw_web_steps}
-SCALES: Final = {"camera": CAMERA_SCALES, "web": WEB_SCALES}  # photos are seen as they are, or scaled now and then
 VIEWS: Final = 4  # views compared when the sample is to show contrasting textures
 
 
@@ -176,17 +171,17 @@ def _open_canvas(
     resized = turned or chance(rng, 0.2)
     views = []
     for _ in range(VIEWS if contrasting else 1):
-        scales = SCALES.get(origin, (0.4, 1.2) if resized else (1.0, 1.0))
+        scales = ORIGIN_SCALES.get(origin, (0.4, 1.2) if resized else (1.0, 1.0))
         view = draw_view(rng, photo=host.pixels.shape, size=size, scales=scales, turn=turned, grid=GRID)
         assert view is not None  # the canvas is no larger than the host
         views.append((cut_view(host.pixels, view, size), view))
     image, view = max(views, key=lambda pair: _texture_contrast(pair[0])) if contrasting else views[0]
-    steps = DRAW_STEPS[origin](rng)
+    steps = ORIGIN_STEPS[origin](rng)
     if steps and steps[-1]["op"] == "jpeg" and chance(rng, 0.2):
         steps[-1]["phase"] = [int(v) for v in rng.integers(0, GRID_STARTS, 2)]
     for step in steps:
         image = apply_step(image, step)
-    return Canvas(image, np.zeros(size, np.bool_), camera=origin == "camera"), {"view": view, "steps": steps}
+    return Canvas(image, np.zeros(size, np.bool_), origin), {"view": view, "steps": steps}
 
 
 def _texture_contrast(image: Image) -> float:

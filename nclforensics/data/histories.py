@@ -8,13 +8,13 @@ draw from the same steps, so that a history alone never says "forged". Images ar
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from nclforensics.data.camera import apply_camera, draw_camera
+from nclforensics.data.camera import CAMERA_SCALES, apply_camera, draw_camera
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +29,7 @@ SUBSAMPLINGS: Final = {
 }
 FILTER_SHARES: Final = {"blur": 0.2, "sharpen": 0.17, "noise": 0.2, "tone": 0.3, "vignette": 0.08, "median": 0.05}
 NOISE_SIDE: Final = 1024
+WEB_SCALES: Final = (0.25, 0.7)  # a picture of the web shows most of a photo
 GRID_STARTS: Final = 8  # JPEG blocks are 8 pixels wide, so a grid can start in 8 places each way
 
 
@@ -216,3 +217,8 @@ def draw_web_steps(rng: np.random.Generator) -> list[Step]:
     """Draw how a picture of the web was made of a photo that is already small: perhaps sharpened, saved as JPEG."""
     steps: list[Step] = [DRAWS["sharpen"](rng)] if chance(rng, 0.3) else []
     return [*steps, draw_jpeg(rng, low=55, high=95)]
+
+
+Origin = Literal["photo", "camera", "web"]
+ORIGIN_STEPS: Final = {"photo": draw_source_steps, "camera": draw_camera_steps, "web": draw_web_steps}
+ORIGIN_SCALES: Final = {"camera": CAMERA_SCALES, "web": WEB_SCALES}  # photos are seen as they are, or scaled at times

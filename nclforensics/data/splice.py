@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Final
 import cv2
 import numpy as np
 
-from nclforensics.data.camera import CAMERA_SCALES
 from nclforensics.data.canvas import Canvas, Window, blend, draw_window, padded, paste
 from nclforensics.data.histories import (
+    ORIGIN_SCALES,
+    ORIGIN_STEPS,
     Image,
+    Origin,
     Step,
     apply_step,
     chance,
-    draw_camera_steps,
     draw_filter,
     draw_jpeg,
     draw_source_steps,
@@ -44,14 +45,14 @@ def splice(canvas: Canvas, rng: np.random.Generator, *, area: float, pool: Photo
         shape, stencil = draw_stencil(rng, area=area, limit=canvas.side)
         stencil = padded(stencil)
     window = draw_window(rng, stencil.shape, canvas.side)
-    camera = canvas.camera and chance(rng, 0.85)
+    origin: Origin = canvas.origin if canvas.origin != "photo" and chance(rng, 0.85) else "photo"
     patch, record = _donor_patch(
         rng,
         pool=pool,
         host=host,
         surroundings=canvas.image[window.canvas],
         size=stencil.shape,
-        camera=camera,
+        origin=origin,
     )
     if as_object:
         found = object_stencil(rng, patch)
@@ -108,7 +109,7 @@ def _paste_object(canvas: Canvas, rng: np.random.Generator, *, area: float, pool
 
 
 def _donor_patch(
-    rng: np.random.Generator, *, pool: PhotoPool, host: str, surroundings: Image, size: tuple[int, ...], camera: bool
+    rng: np.random.Generator, *, pool: PhotoPool, host: str, surroundings: Image, size: tuple[int, ...], origin: Origin
 ) -> tuple[Image, Step]:
     """Return a patch of a donor after its own history, and the record of that history.
 
@@ -120,7 +121,7 @@ def _donor_patch(
     candidates: list[tuple[float, int, Photo, Step | None]] = []
     for _ in range(CANDIDATES if chance(rng, 0.5) else 1):
         donor = pool.draw_scene(rng, min_side=1, other_than=host)
-        scales = CAMERA_SCALES if camera else (0.4, 2.0) if resized else (1.0, 1.0)
+        scales = ORIGIN_SCALES.get(origin, (0.4, 2.0) if resized else (1.0, 1.0))
         view = draw_view(rng, photo=donor.pixels.shape, size=(height, width), scales=scales, turn=turn)
         candidates.append((_misfit(donor, view, surroundings, size), len(candidates), donor, view))
     _, _, donor, view = min(candidates, key=lambda candidate: candidate[:2])
@@ -131,7 +132,7 @@ def _donor_patch(
         patch = cut_view(donor.pixels, view, (height, width))
     if mirrored := chance(rng, 0.3):
         patch = np.ascontiguousarray(patch[:, ::-1])
-    steps = draw_camera_steps(rng) if camera else draw_source_steps(rng)
+    steps = ORIGIN_STEPS[origin](rng)
     for step in steps:
         patch = apply_step(patch, step)
     return patch, {"op": "splice", "donor": donor.sha256, "view": view, "mirrored": mirrored, "steps": steps}

@@ -74,7 +74,7 @@ class Localizer:
             smallest = 2 * self._halo + network.alignment
             raise UsageError(f"Expected a tile of at least {smallest} pixels for this network, got {tile}.")
         folded = fold_batch_norms(network).to(device)
-        self.network = folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+        self.network: PivotNetwork = folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
         self.device = device
         self._skip_halo = _round_up(cast("Encoder", network.encoder).fine_reach, network.stride)
         self._whole = tile * tile

@@ -152,6 +152,16 @@ def test_pictures_of_the_web_take_no_cameras_place(folder: Path) -> None:
     assert sum(web) / len(web) == pytest.approx(0.25, abs=0.12)
 
 
+def test_most_donors_of_a_picture_of_the_web_are_from_there_too(folder: Path) -> None:
+    """What is pasted was scaled down and saved as JPEG as well: its origin must not give it away."""
+    forge = Forge(PhotoPool.from_folder(folder), only("splice", web=1.0, camera=0.0), 0)
+    edits = [edit for index in range(60) for edit in forge.sample(index).recipe["edits"]]
+    donors = [edit for edit in edits if edit["op"] == "splice" and edit["shape"] != "alpha"]
+    alike = [edit["steps"][-1:] != [] and edit["view"].get("scale", 9.0) <= 0.7 for edit in donors]
+    assert len(donors) > 40
+    assert 0.7 < sum(alike) / len(alike) < 1.0
+
+
 def test_camera_traces_come_with_every_kind(samples: list[ForgedSample]) -> None:
     """Authentic and forged samples get a camera equally often; most donors of such a host have one of their own."""
     for authentic in (True, False):

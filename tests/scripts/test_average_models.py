@@ -1,4 +1,4 @@
-"""The mean of two models is the mean of their weights; what the first lacks is the second's."""
+"""The mean of several models is the mean of their weights; what one lacks is the mean of the others."""
 
 from __future__ import annotations
 
@@ -16,31 +16,40 @@ from tests.tiny_model import TINY_CONFIG, write_model
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from torch import Tensor
+
 
 @pytest.fixture
-def pair(tmp_path: Path) -> tuple[LoadedModel, LoadedModel]:
-    """Return two tiny models with other weights."""
-    first, second = (load_model(write_model(tmp_path / str(seed), seed=seed)) for seed in (1, 2))
-    return first, second
+def models(tmp_path: Path) -> list[LoadedModel]:
+    """Return three tiny models with other weights."""
+    return [load_model(write_model(tmp_path / str(seed), seed=seed)) for seed in (1, 2, 3)]
 
 
-def test_every_number_is_the_mean(pair: tuple[LoadedModel, LoadedModel]) -> None:
-    """Weights and running statistics; counts are the second's."""
-    states = [{name: value.clone() for name, value in model.network.state_dict().items()} for model in pair]
-    for name, value in averaged(*pair).state_dict().items():
-        expected = (states[0][name] + states[1][name]) / 2 if value.is_floating_point() else states[1][name]
+def copied(model: LoadedModel) -> dict[str, Tensor]:
+    """Return a model's tensors as they are now."""
+    return {name: value.clone() for name, value in model.network.state_dict().items()}
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_every_number_is_the_mean(models: list[LoadedModel], count: int) -> None:
+    """Weights and running statistics; counts are the last's."""
+    states = [copied(model) for model in models[:count]]
+    for name, value in averaged(models[:count]).state_dict().items():
+        total = sum((state[name] for state in states), torch.zeros_like(value))
+        expected = total / count if value.is_floating_point() else states[-1][name]
         torch.testing.assert_close(value, expected)
 
 
-def test_what_the_first_lacks_is_the_seconds(pair: tuple[LoadedModel, LoadedModel]) -> None:
-    """A stream that only the second has stays as it is; all else is the mean."""
+def test_what_the_first_lacks_is_the_mean_of_the_others(models: list[LoadedModel]) -> None:
+    """A stream that two of three have is the mean of these two; all else is that of three."""
     shape = replace(TINY_CONFIG.model, quantization=False)
     lacking = build_network(shape)
-    lacking.load_state_dict(pair[0].network.state_dict(), strict=False)
-    before = {name: value.clone() for name, value in pair[1].network.state_dict().items()}
-    others = lacking.state_dict()
-    mean = averaged(replace(pair[0], network=lacking.eval(), config=shape), pair[1]).state_dict()
-    assert {name.split(".")[0] for name in mean.keys() - others.keys()} == {"quantization"}
+    lacking.load_state_dict(models[0].network.state_dict(), strict=False)
+    models[0] = replace(models[0], network=lacking.eval(), config=shape)
+    states = [copied(model) for model in models]
+    mean = averaged(models).state_dict()
+    assert {name.split(".")[0] for name in mean.keys() - states[0].keys()} == {"quantization"}
     for name, value in mean.items():
         if value.is_floating_point():
-            torch.testing.assert_close(value, (before[name] + others.get(name, before[name])) / 2)
+            having = [state[name] for state in states if name in state]
+            torch.testing.assert_close(value, sum(having, torch.zeros_like(value)) / len(having))
