@@ -55,6 +55,21 @@ def test_strips_give_what_the_layer_gives_at_once(name: str, shape: tuple[int, i
         torch.testing.assert_close(given, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("shape", [(90, 24), (24, 90)], ids=str)
+@torch.inference_mode()
+def test_layers_get_strips_in_the_layout_of_the_map(shape: tuple[int, int]) -> None:
+    """Channels come last in every strip too: a convolution would copy what comes in another layout."""
+    seen = []
+
+    def layer(piece: torch.Tensor) -> torch.Tensor:
+        seen.append(piece.stride()[1])
+        return piece
+
+    in_strips(layer, _cells("plain", *shape), reach=2, strip=8)
+    assert len(seen) > 5
+    assert set(seen) == {1}
+
+
 @pytest.mark.parametrize("name", LAYERS)
 @torch.inference_mode()
 def test_no_block_states_more_reach_than_it_has(name: str) -> None:

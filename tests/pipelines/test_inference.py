@@ -128,6 +128,28 @@ def test_the_same_image_gives_the_same_bytes() -> None:
     assert first == second
 
 
+def test_the_network_is_left_as_it_is() -> None:
+    """Validation during a training must not fold the batch norms of the network that is trained."""
+    network = make_network().train()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    Localizer(network, device=CPU).localize(make_image(64, 64))
+    assert network.training
+    after = network.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+def test_no_batch_norm_is_left_behind_a_convolution() -> None:
+    """Scanning computes with folded norms; what is left are the norms of inputs, behind no convolution."""
+    network = make_network()
+    counts = [
+        sum(isinstance(module, torch.nn.BatchNorm2d) for module in each.modules())
+        for each in (network, Localizer(network, device=CPU).network)
+    ]
+    assert counts[0] > 20
+    assert counts[1] <= 4
+
+
 def test_bf16_stays_close_to_fp32() -> None:
     """The quick precision gives nearly the same scores, not other ones."""
     image = _textured(96, 128)
