@@ -36,7 +36,7 @@ from nclforensics.metrics.image import threshold_at_rate
 from nclforensics.metrics.intervals import bootstrap_interval
 from nclforensics.metrics.pixel import auc, level_counts
 from nclforensics.metrics.regions import evidence_score
-from nclforensics.networks.pivot import PivotNetwork, PivotOutput
+from nclforensics.networks.pivot import PivotNetwork
 from nclforensics.networks.weights import load_model
 from nclforensics.pipelines.training_data import SPLIT_SEED
 from nclforensics.pipelines.training_step import as_images
@@ -108,7 +108,7 @@ def reader(variant: str) -> Reader:
     """
     name, _, weight = variant.partition(":")
     if name == "consistency":
-        return lambda network, images: with_consistency(network(images), float(weight))
+        return lambda network, images: with_consistency(network, images, float(weight))
     readers: dict[str, Reader] = {"plain": lambda network, images: network(images).score_logits, "flips": flipped}
     if name not in readers:
         raise SystemExit(f"Expected plain, flips or consistency:W as a variant, found {variant}.")
@@ -121,8 +121,9 @@ def flipped(network: PivotNetwork, images: Tensor) -> Tensor:
     return torch.stack(logits).mean(0)
 
 
-def with_consistency(output: PivotOutput, weight: float) -> Tensor:
+def with_consistency(network: PivotNetwork, images: Tensor, weight: float) -> Tensor:
     """Return the logits with the embeddings' self-consistency added."""
+    output = network(images)
     embeddings = F.normalize(output.embeddings_plus + output.embeddings_minus, dim=1)  # (B, D, h, w)
     scores = torch.sigmoid(output.cell_logits)  # (B, 1, h, w)
     tampered = F.normalize((scores * embeddings).sum((2, 3), keepdim=True), dim=1)
@@ -130,7 +131,8 @@ def with_consistency(output: PivotOutput, weight: float) -> Tensor:
     nearer = ((tampered - authentic) * embeddings).sum(1, keepdim=True) / TAU
     size = list(output.logits.shape[-2:])
     added = F.interpolate(nearer, size=size, mode="bilinear", align_corners=False)
-    return output._replace(logits=output.logits + weight * added).score_logits
+    logits = output.logits + weight * added
+    return logits if network.image_head is None else network.image_head.combine(logits, output.image_logit)
 
 
 def measured(maps: NDArray[np.float32], masks: NDArray[np.bool_]) -> Figures:

@@ -52,6 +52,8 @@ class ModelConfig:
         embedding_dim: Length D of the unit embeddings z.
         decoder_channels: Channels inside the fused decoder.
         image_head: Whether a second output judges the whole image and holds the score map down where it sees nothing.
+        pixel_bias: What the image head adds to a pixel's logit before it holds it against the image's.
+        image_leak: How much of what lies above the image's logit it keeps, in (0, 1].
         copy_matcher: Whether the score map also gets what `nclforensics.matching` finds, which takes about as long as
             the network; the model is then calibrated with it.
     """
@@ -65,15 +67,18 @@ class ModelConfig:
     embedding_dim: int = 64
     decoder_channels: int = 64
     image_head: bool = True
+    pixel_bias: float = 2.0
+    image_leak: float = 0.02
     copy_matcher: bool = False
 
     def __post_init__(self) -> None:
         """Check ranges.
 
         Raises:
-            ConfigError: If a width is below 1.
+            ConfigError: If a width is below 1, or the leak is no share.
         """
         _check_ranges(self, dict.fromkeys(("branch_channels", "embedding_dim", "decoder_channels"), (1, 4096)))
+        _check_ranges(self, {"image_leak": (1e-6, 1)})
 
 
 @dataclass(frozen=True, kw_only=True)

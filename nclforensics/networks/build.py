@@ -100,5 +100,9 @@ def _assemble(
         context=context,
         branches=(plus, minus),
         decoder=decoder,
-        image_head=ImageHead(2 * config.branch_channels) if config.image_head else None,
+        image_head=_image_head(config) if config.image_head else None,
     )
+
+
+def _image_head(config: ModelConfig) -> ImageHead:
+    return ImageHead(2 * config.branch_channels, bias=config.pixel_bias, leak=config.image_leak)

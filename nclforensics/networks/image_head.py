@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 GAIN: Final = 2.0  # what a pixel's logit is multiplied by before it is held against the image's
-LEAK: Final = 0.1  # how much of what lies above the image's logit is kept, so that the order of pixels is
 LARGEST_LOGIT: Final = 10.0  # of a cell, so that its exponential stays far from overflow
 SMALLEST_SUM: Final = 1e-3  # of weights: an image without any suspected cell has no inside
 
@@ -23,11 +22,15 @@ class ImageHead(nn.Module):
     Args:
         channels: Channels of all branch features together, 2F.
         hidden: Width of the hidden layer.
+        bias: Added to a pixel's logit before it is held against the image's.
+        leak: How much of what lies above the image's logit is kept, so that the order of pixels is.
     """
 
-    def __init__(self, channels: int, hidden: int = 64) -> None:
+    def __init__(self, channels: int, hidden: int = 64, *, bias: float = 2.0, leak: float = 0.02) -> None:
         super().__init__()
         self.channels = channels
+        self.bias = bias
+        self.leak = leak
         self.score = nn.Sequential(nn.Linear(4 * channels + 3, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, 1))
 
     def sums(self, features: Tensor, cell_logits: Tensor) -> Tensor:
@@ -61,17 +64,16 @@ class ImageHead(nn.Module):
             logit: Tensor = self.score(read)
         return logit.squeeze(1)
 
+    def combine(self, logits: Tensor, image_logit: Tensor) -> Tensor:
+        """Return the logits of the score map: the pixels', held down by the image's.
 
-def combine_logits(logits: Tensor, image_logit: Tensor) -> Tensor:
-    """Return the logits of the score map: the pixels', held down by the image's.
+        With `l` the pixel logit times `GAIN`, plus `bias`, and D the image's logit, the result is l where l <= D, and
+        D + leak (l - D) above. A threshold then asks for both: evidence in the image, and a pixel that belongs to it.
+        The order of an image's pixels does not change.
 
-    With `l` the pixel logit times `GAIN` and D the image's logit, the result is l where l <= D, and D + LEAK (l - D)
-    above. A threshold then asks for both: evidence in the image, and a pixel that belongs to it. The order of an
-    image's pixels does not change.
-
-    Args:
-        logits: Shape (B, 1, H, W).
-        image_logit: Shape (B,).
-    """
-    pixels, image = GAIN * logits, image_logit.view(-1, 1, 1, 1)
-    return torch.minimum(pixels, image + LEAK * (pixels - image))
+        Args:
+            logits: Shape (B, 1, H, W).
+            image_logit: Shape (B,).
+        """
+        pixels, image = GAIN * logits + self.bias, image_logit.view(-1, 1, 1, 1)
+        return torch.minimum(pixels, image + self.leak * (pixels - image))

@@ -15,13 +15,13 @@ from torch.nn import functional as F
 
 from nclforensics.errors import ShapeError
 from nclforensics.networks.encoder import EncoderFeatures, conv_bn
-from nclforensics.networks.image_head import ImageHead, combine_logits
 from nclforensics.networks.strips import PIXEL_STRIP, Runner, at_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nclforensics.networks.encoder import BasicBlock, Bottleneck
+    from nclforensics.networks.image_head import ImageHead
     from nclforensics.networks.mosaic import MosaicStream
     from nclforensics.networks.quantization import QuantizationStream
 
@@ -75,6 +75,7 @@ class PivotOutput(NamedTuple):
         embeddings_plus: Unit embeddings z+, shape (B, D, h, w), float32.
         embeddings_minus: Unit embeddings z-, same shape.
         cell_logits: Mean of the logits over each cell, padding included, shape (B, 1, h, w), float32.
+        score_logits: The score map's logits, shape (B, 1, H, W): the pixels', held down by the image's if there is one.
         image_logit: Logit of the image holding any tampered pixel, shape (B,), float32; None without an image head,
             and from `decode`, which may see a part of the image only.
     """
@@ -85,12 +86,8 @@ class PivotOutput(NamedTuple):
     embeddings_plus: Tensor
     embeddings_minus: Tensor
     cell_logits: Tensor
+    score_logits: Tensor
     image_logit: Tensor | None = None
-
-    @property
-    def score_logits(self) -> Tensor:
-        """Return the score map's logits, shape (B, 1, H, W): the pixels', held down by the image's if there is one."""
-        return self.logits if self.image_logit is None else combine_logits(self.logits, self.image_logit)
 
 
 class Branch(nn.Module):
@@ -262,14 +259,16 @@ class PivotNetwork(nn.Module):
             x = self.context(deep, statistics[:, shares:]) + self.quantization(magnitudes, statistics[:, :shares])
         features_plus, embeddings_plus = self.branch_plus(x)
         features_minus, embeddings_minus = self.branch_minus(x)
-        logits = self.decoder(features_plus, features_minus, features.skip, padded)
+        padded_logits = self.decoder(features_plus, features_minus, features.skip, padded)
+        logits = padded_logits[..., : size[0], : size[1]]
         return PivotOutput(
-            logits=logits[..., : size[0], : size[1]],
+            logits=logits,
             features_plus=features_plus,
             features_minus=features_minus,
             embeddings_plus=embeddings_plus,
             embeddings_minus=embeddings_minus,
-            cell_logits=F.avg_pool2d(logits, self.stride),
+            cell_logits=F.avg_pool2d(padded_logits, self.stride),
+            score_logits=logits,
         )
 
     def image_sums(self, output: PivotOutput, rows: slice = slice(None), columns: slice = slice(None)) -> Tensor | None:
@@ -288,7 +287,11 @@ class PivotNetwork(nn.Module):
         features = self.encode(images)
         statistics = self.context_statistics(features.deep)
         output = self.decode(features, statistics, size=(images.shape[-2], images.shape[-1]))
-        return output._replace(image_logit=self.image_logit(self.image_sums(output)))
+        image_logit = self.image_logit(self.image_sums(output))
+        if self.image_head is None or image_logit is None:
+            return output
+        score_logits = self.image_head.combine(output.logits, image_logit)
+        return output._replace(image_logit=image_logit, score_logits=score_logits)
 
 
 def _padded(images: Tensor, multiple: int) -> Tensor:

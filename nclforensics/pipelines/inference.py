@@ -21,7 +21,6 @@ from nclforensics.errors import ShapeError, UsageError
 from nclforensics.matching.copies import WORKING_THRESHOLD, find_copies
 from nclforensics.networks.encoder import EncoderFeatures
 from nclforensics.networks.fused import fold_batch_norms
-from nclforensics.networks.image_head import combine_logits
 from nclforensics.networks.pivot import FINE
 from nclforensics.networks.strips import CELL_STRIP, in_strips
 from nclforensics.pipelines.heap import release_free_memory
@@ -116,10 +115,10 @@ class Localizer:
         sums: torch.Tensor | None = None
         for tile in tiles:
             sums = _added(sums, self._decode(image, tile, whole or self._encode(image, tile), statistics, logits))
-        image_logit = self.network.image_logit(None if sums is None else sums.float())
+        head, image_logit = self.network.image_head, self.network.image_logit(None if sums is None else sums.float())
         for start in range(0, len(logits), STRIP):  # in strips: the whole map may take gigabytes
             strip = torch.from_numpy(logits[start : start + STRIP])[None, None].to(self.device)
-            combined = strip if image_logit is None else combine_logits(strip, image_logit)
+            combined = strip if head is None or image_logit is None else head.combine(strip, image_logit)
             logits[start : start + STRIP] = combined[0, 0].sigmoid().cpu().numpy()
         return logits
 

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from nclforensics.networks.image_head import GAIN, LEAK, ImageHead, combine_logits
+from nclforensics.networks.image_head import GAIN, ImageHead
 
 CHANNELS = 6
 
@@ -85,23 +85,26 @@ def test_autocast_does_not_round_the_logit(head: ImageHead) -> None:
         assert torch.equal(head(head.sums(features, logits)), plain)
 
 
-def test_combined_logits_follow_the_definition() -> None:
+@pytest.mark.parametrize(("bias", "leak"), [(0.0, 0.1), (2.0, 0.02), (-1.0, 1.0)])
+def test_combined_logits_follow_the_definition(bias: float, leak: float) -> None:
     """Up to the image's logit a pixel keeps its own, above it only a share."""
-    pixels = torch.tensor([-3.0, 0.0, 0.5, 2.0]).view(1, 1, 2, 2)
-    combined = combine_logits(pixels, torch.tensor([1.0])).flatten().tolist()
-    assert combined == pytest.approx([-3 * GAIN, 0, 0.5 * GAIN, 1 + LEAK * (2 * GAIN - 1)])
+    levels = [-3.0, 0.0, 0.5, 2.0]
+    head = ImageHead(CHANNELS, bias=bias, leak=leak)
+    combined = head.combine(torch.tensor(levels).view(1, 1, 2, 2), torch.tensor([1.0])).flatten().tolist()
+    own = [GAIN * level + bias for level in levels]
+    assert combined == pytest.approx([level if level <= 1 else 1 + leak * (level - 1) for level in own])
 
 
 @pytest.mark.parametrize("image", [-8.0, -1.0, 0.0, 4.0])
-def test_the_order_of_pixels_is_kept(image: float) -> None:
+def test_the_order_of_pixels_is_kept(head: ImageHead, image: float) -> None:
     """However far the image's logit holds the map down, a higher pixel stays higher."""
     pixels = torch.linspace(-9, 9, 400).view(1, 1, 20, 20)
-    combined = combine_logits(pixels, torch.tensor([image])).flatten()
+    combined = head.combine(pixels, torch.tensor([image])).flatten()
     assert (combined.diff() > 0).all()
 
 
-def test_an_image_without_evidence_has_an_empty_map() -> None:
+def test_an_image_without_evidence_has_an_empty_map(head: ImageHead) -> None:
     """A confident pixel does not pass 0.5 where the image's own logit is low."""
     pixels = torch.full((1, 1, 4, 4), 3.0)
-    assert combine_logits(pixels, torch.tensor([-2.0])).max() < 0
-    assert combine_logits(pixels, torch.tensor([2.0])).min() > 0
+    assert head.combine(pixels, torch.tensor([-2.0])).max() < 0
+    assert head.combine(pixels, torch.tensor([2.0])).min() > 0

@@ -12,7 +12,6 @@ from torch.nn import functional as F
 from nclforensics.config import ModelConfig
 from nclforensics.errors import ShapeError
 from nclforensics.networks.build import build_network
-from nclforensics.networks.image_head import combine_logits
 from nclforensics.networks.pivot import Branch, PivotNetwork
 from tests.tiny_model import make_network
 
@@ -49,7 +48,11 @@ def test_forward_is_its_parts(network: PivotNetwork, size: tuple[int, int]) -> N
     images = torch.rand(2, 3, *size)
     features = network.encode(images)
     parts = network.decode(features, network.context_statistics(features.deep), size=size)
-    parts = parts._replace(image_logit=network.image_logit(network.image_sums(parts)))
+    image_logit = network.image_logit(network.image_sums(parts))
+    assert network.image_head is not None
+    assert image_logit is not None
+    scores = network.image_head.combine(parts.logits, image_logit)
+    parts = parts._replace(image_logit=image_logit, score_logits=scores)
     pairs = zip(parts, network(images), strict=True)
     assert all(a is not None and b is not None and torch.equal(a, b) for a, b in pairs)
 
@@ -71,7 +74,8 @@ def test_the_image_head_holds_the_score_map_down(network: PivotNetwork) -> None:
     """Score logits are the combined ones; a network without image head scores its pixels' logits."""
     output = network(torch.rand(2, 3, 24, 24))
     assert output.image_logit is not None
-    assert torch.equal(output.score_logits, combine_logits(output.logits, output.image_logit))
+    assert network.image_head is not None
+    assert torch.equal(output.score_logits, network.image_head.combine(output.logits, output.image_logit))
     network.image_head = None
     plain = network(torch.rand(2, 3, 24, 24))
     assert plain.image_logit is None
