@@ -1,6 +1,6 @@
 """What models, and ways to read them, reach on samples forged from the photos that every run holds back.
 
-    python -m benchmarks.heldout --photos DIR [--models ncl-lite-v3 ncl-lite-v4] [--samples 512] [--variants plain ...]
+    python -m benchmarks.heldout --photos DIR [--models ncl-lite-v4 ncl-lite-v5] [--samples 512] [--variants plain ...]
 
 The samples are those of the default forge: as it makes them, with all of them saved again as JPEG (quality 50 to 90),
 and with small JPEGs as the web has them for hosts. Choices are made by these figures, so that the real sets stay
@@ -37,7 +37,7 @@ from nclforensics.metrics.intervals import bootstrap_interval
 from nclforensics.metrics.pixel import auc, level_counts
 from nclforensics.metrics.regions import evidence_score
 from nclforensics.networks.pivot import PivotNetwork
-from nclforensics.networks.weights import load_model
+from nclforensics.networks.weights import DEFAULT_MODEL, load_model
 from nclforensics.pipelines.training_data import SPLIT_SEED
 from nclforensics.pipelines.training_step import as_images
 
@@ -59,7 +59,7 @@ def main() -> None:
     """Read every model in every way on every set, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=Path, required=True, help="folder of pristine photos")
-    parser.add_argument("--models", nargs="+", default=["ncl-lite-v4"], help="names or folders, as for nclf scan")
+    parser.add_argument("--models", nargs="+", default=[DEFAULT_MODEL], help="names or folders, as for nclf scan")
     parser.add_argument("--variants", nargs="+", default=["plain"])
     parser.add_argument("--sets", nargs="+", choices=list(SETS), default=list(SETS))
     parser.add_argument("--samples", type=int, default=512)

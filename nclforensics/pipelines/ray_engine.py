@@ -15,6 +15,7 @@ import heapq
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self, cast
 
 from nclforensics.errors import UnreadableImageError
@@ -144,12 +145,12 @@ class ClusterScan:
         self._planned = enumerate(plan.images)
         self._next: tuple[int, PlannedImage] | None = next(self._planned, None)
         self._jobs: deque[_Job] = deque()  # in the plan's order
-        self._checked: list[_Job] = []  # those that an earlier run has a record of
+        self._checked: deque[_Job] = deque()  # those that an earlier run has a record of
         self._waiting: list[tuple[int, _Job]] = []  # heaps
         self._suspects: list[tuple[int, _Job]] = []
         self._under_way: dict[int, _Job] = {}
         self._alone: set[int] = set()
-        self._writing: set[Future[tuple[Outcome, float | None]]] = set()
+        self._writing: dict[Future[tuple[Outcome, float | None]], None] = {}  # an ordered set
         self._behind: deque[Future[Outcome]] = deque()
 
     def run(self, should_stop: Callable[[], bool]) -> Generator[Outcome]:
@@ -216,16 +217,14 @@ class ClusterScan:
             for answer in self._workers.answers(POLL_SECONDS):
                 self._take(answer)
         else:
-            checks: list[Future[Any]] = [job.earlier for job in self._checked if job.earlier is not None]
-            recorded_next = [self._behind[0]] if self._behind else []  # they are done one after the other
-            wait([*checks, *self._writing, *recorded_next], timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
-        still_checked = []
-        for job in self._checked:
-            if job.earlier is not None and job.earlier.done():
-                self._keep(job, job.earlier.result())
-            else:
-                still_checked.append(job)
-        self._checked = still_checked
+            # The first of each are those that the writers are at; waiting takes time for each of what may be thousands.
+            checks = [job.earlier for job in islice(self._checked, IMAGES_UNDER_WAY) if job.earlier is not None]
+            written_next = islice(self._writing, IMAGES_UNDER_WAY)
+            recorded_next = islice(self._behind, 1)  # they are done one after the other
+            waited: list[Future[Any]] = [*checks, *written_next, *recorded_next]
+            wait(waited, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
+        while self._checked and (earlier := self._checked[0].earlier) is not None and earlier.done():
+            self._keep(self._checked.popleft(), earlier.result())
 
     def _keep(self, job: _Job, kept: ScanFinding | None) -> None:
         job.earlier = None
@@ -250,8 +249,8 @@ class ClusterScan:
 
     def _submit(self, job: _Job, write: Callable[..., tuple[Outcome, float]], *arguments: object) -> None:
         job.written = self._recorder.writers.submit(write, *arguments)
-        self._writing.add(job.written)
-        job.written.add_done_callback(self._writing.discard)
+        self._writing[job.written] = None
+        job.written.add_done_callback(self._writing.pop)
 
     def _written(self, image: PlannedImage, examined: Examined) -> tuple[Outcome, float]:
         self._recorder.write(image, examined.files)
