@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from nclforensics.networks.pivot import PivotNetwork
 
 TINY_CONFIG = RunConfig(
-    model=ModelConfig(branch_channels=8, embedding_dim=8, decoder_channels=8, mosaic=True, quantization=True)
+    model=ModelConfig(
+        branch_channels=8, embedding_dim=8, decoder_channels=8, mosaic=True, quantization=True, pixel_bias=0.0
+    )  # with the default bias, an untrained network marks everything
 )
 
 
