@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # What OpenCV has to say about a damaged file is in our own error; its log would land on stderr beside it.
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+# OpenCV 4 has the function at the top, OpenCV 5 in a module; 0 is silence in both.
+(getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel)(0)
 
 
 def decode(data: bytes) -> tuple[NDArray[Any], tuple[str, ...]]:
