@@ -131,8 +131,7 @@ def with_consistency(network: PivotNetwork, images: Tensor, weight: float) -> Te
     nearer = ((tampered - authentic) * embeddings).sum(1, keepdim=True) / TAU
     size = list(output.logits.shape[-2:])
     added = F.interpolate(nearer, size=size, mode="bilinear", align_corners=False)
-    logits = output.logits + weight * added
-    return logits if network.image_head is None else network.image_head.combine(logits, output.image_logit)
+    return network.score_logits(output.logits + weight * added, output.image_logit)
 
 
 def measured(maps: NDArray[np.float32], masks: NDArray[np.bool_]) -> Figures:

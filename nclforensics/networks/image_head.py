@@ -26,7 +26,7 @@ class ImageHead(nn.Module):
         leak: How much of what lies above the image's logit is kept, so that the order of pixels is.
     """
 
-    def __init__(self, channels: int, hidden: int = 64, *, bias: float = 2.0, leak: float = 0.02) -> None:
+    def __init__(self, channels: int, hidden: int = 64, *, bias: float, leak: float) -> None:
         super().__init__()
         self.channels = channels
         self.bias = bias

@@ -282,16 +282,19 @@ class PivotNetwork(nn.Module):
         """Return the image's logit, shape (B,), from the sums over all its cells; None without an image head."""
         return None if self.image_head is None or sums is None else self.image_head(sums)
 
+    def score_logits(self, logits: Tensor, image_logit: Tensor | None) -> Tensor:
+        """Return the score map's logits from those of pixels (B, 1, H, W) and images (B,): see `ImageHead.combine`."""
+        if self.image_head is None or image_logit is None:
+            return logits
+        return self.image_head.combine(logits, image_logit)
+
     def forward(self, images: Tensor) -> PivotOutput:
         """Localize tampering in images (B, 3, H, W), float in [0, 1], any H and W."""
         features = self.encode(images)
         statistics = self.context_statistics(features.deep)
         output = self.decode(features, statistics, size=(images.shape[-2], images.shape[-1]))
         image_logit = self.image_logit(self.image_sums(output))
-        if self.image_head is None or image_logit is None:
-            return output
-        score_logits = self.image_head.combine(output.logits, image_logit)
-        return output._replace(image_logit=image_logit, score_logits=score_logits)
+        return output._replace(image_logit=image_logit, score_logits=self.score_logits(output.logits, image_logit))
 
 
 def _padded(images: Tensor, multiple: int) -> Tensor:

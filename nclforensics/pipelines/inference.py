@@ -115,11 +115,11 @@ class Localizer:
         sums: torch.Tensor | None = None
         for tile in tiles:
             sums = _added(sums, self._decode(image, tile, whole or self._encode(image, tile), statistics, logits))
-        head, image_logit = self.network.image_head, self.network.image_logit(None if sums is None else sums.float())
+        image_logit = self.network.image_logit(None if sums is None else sums.float())
         for start in range(0, len(logits), STRIP):  # in strips: the whole map may take gigabytes
             strip = torch.from_numpy(logits[start : start + STRIP])[None, None].to(self.device)
-            combined = strip if head is None or image_logit is None else head.combine(strip, image_logit)
-            logits[start : start + STRIP] = combined[0, 0].sigmoid().cpu().numpy()
+            scores = self.network.score_logits(strip, image_logit)[0, 0].sigmoid()
+            logits[start : start + STRIP] = scores.cpu().numpy()
         return logits
 
     def _statistics(self, image: NDArray[np.uint8], tiles: list[Area]) -> tuple[torch.Tensor, Features | None]:

@@ -17,7 +17,7 @@ def head() -> ImageHead:
     """Return a head with seeded weights."""
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        return ImageHead(CHANNELS, hidden=5)
+        return ImageHead(CHANNELS, hidden=5, bias=2.0, leak=0.02)
 
 
 def _cells(*, seed: int, batch: int = 2, side: int = 5) -> tuple[torch.Tensor, torch.Tensor]:
