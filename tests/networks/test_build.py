@@ -119,3 +119,10 @@ def test_no_weights_are_pre_trained() -> None:
 def test_widths_are_those_of_the_configuration(field: str) -> None:
     """Each width of the configuration changes the number of parameters."""
     assert _count(replace(ModelConfig(), **{field: 32})) < _count(ModelConfig())  # type: ignore[arg-type]
+
+
+def test_the_image_head_has_the_configured_constants() -> None:
+    """A model's threshold was calibrated with its own bias and leak: no other may come in their place."""
+    head = build_network(ModelConfig(pixel_bias=-1.5, image_leak=0.3)).image_head
+    assert head is not None
+    assert (head.bias, head.leak) == (-1.5, 0.3)
