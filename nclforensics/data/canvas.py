@@ -29,11 +29,13 @@ class Canvas:
         image: uint8 (S, S, 3) RGB.
         mask: bool (S, S), the pixels changed so far.
         origin: What kind of picture the image was before.
+        hard_light: Share of the donors that were taken in a hard light.
     """
 
     image: Image
     mask: NDArray[np.bool_]
     origin: Origin = "photo"
+    hard_light: float = 0.0
 
     @property
     def side(self) -> int:

@@ -18,12 +18,12 @@ from nclforensics.data.endings import Ending, apply_ending, draw_ending, draw_we
 from nclforensics.data.histories import (
     GRID_STARTS,
     ORIGIN_SCALES,
-    ORIGIN_STEPS,
     Image,
     Origin,
     Step,
     apply_step,
     chance,
+    draw_origin_steps,
 )
 from nclforensics.data.photos import GRID, Photo, PhotoPool
 from nclforensics.data.removal import removal
@@ -108,7 +108,9 @@ class Forge:
             ending = draw_ending(rng, size=size, room=host.shortest_side, lossless=lossless)
         if self.config.recompressed and chance(rng, self.config.recompressed):
             ending = saved_again(rng, ending)
-        canvas, opening = _open_canvas(rng, host, ending, contrasting=chance(rng, 0.25), origin=origin)
+        canvas, opening = _open_canvas(
+            rng, host, ending, contrasting=chance(rng, 0.25), origin=origin, hard_light=self.config.hard_light
+        )
         edits: list[Step] = []
         if kind != "authentic":
             before = canvas.image.copy()
@@ -151,7 +153,7 @@ def _checked_shares(config: ForgeConfig) -> list[float]:
         raise ConfigError(f'Expected forge "size" to be a multiple of 8 and at least 64, got {config.size}.')
     if not 0 < config.min_area < config.max_area <= 1:
         raise ConfigError(f"Expected 0 < min_area < max_area <= 1, got {config.min_area} and {config.max_area}.")
-    for name in ("camera", "recompressed", "web"):
+    for name in ("camera", "recompressed", "web", "hard_light"):
         if not 0 <= getattr(config, name) <= 1:
             raise ConfigError(f'Expected forge "{name}" to be a share from 0 to 1, got {getattr(config, name)}.')
     shares = [float(getattr(config, kind)) for kind in KINDS]
@@ -163,7 +165,7 @@ def _checked_shares(config: ForgeConfig) -> list[float]:
 
 
 def _open_canvas(
-    rng: np.random.Generator, host: Photo, ending: Ending, *, contrasting: bool, origin: Origin
+    rng: np.random.Generator, host: Photo, ending: Ending, *, contrasting: bool, origin: Origin, hard_light: float
 ) -> tuple[Canvas, Step]:
     """Cut the canvas out of the host and give it the host's own history."""
     size = (ending.canvas, ending.canvas)
@@ -176,12 +178,12 @@ def _open_canvas(
         assert view is not None  # the canvas is no larger than the host
         views.append((cut_view(host.pixels, view, size), view))
     image, view = max(views, key=lambda pair: _texture_contrast(pair[0])) if contrasting else views[0]
-    steps = ORIGIN_STEPS[origin](rng)
+    steps = draw_origin_steps(rng, origin, hard_light=hard_light)
     if steps and steps[-1]["op"] == "jpeg" and chance(rng, 0.2):
         steps[-1]["phase"] = [int(v) for v in rng.integers(0, GRID_STARTS, 2)]
     for step in steps:
         image = apply_step(image, step)
-    return Canvas(image, np.zeros(size, np.bool_), origin), {"view": view, "steps": steps}
+    return Canvas(image, np.zeros(size, np.bool_), origin, hard_light), {"view": view, "steps": steps}
 
 
 def _texture_contrast(image: Image) -> float:

@@ -158,6 +158,13 @@ def draw_tone(rng: np.random.Generator) -> Step:
     return {"op": "tone", "gamma": round(float(np.exp(rng.uniform(-0.3, 0.3))), 3), "gain": gain, "lift": lift}
 
 
+def draw_hard_light(rng: np.random.Generator) -> Step:
+    """Draw a light so hard that it blows out the highlights, or blackens the shadows: contrast about some level."""
+    gain = (np.exp(rng.uniform(np.log(1.3), np.log(3.0))) * rng.uniform(0.93, 1.07, 3)).round(3)
+    lift = (rng.uniform(40, 215) * (1 - gain)).round(2)
+    return {"op": "tone", "gamma": 1.0, "gain": gain.tolist(), "lift": lift.tolist()}
+
+
 def apply_step(image: Image, step: Step) -> Image:
     """Return the image after one step; the input is left as it was."""
     operation: Callable[[Image, Step], Image] = STEPS[step["op"]]
@@ -222,3 +229,10 @@ def draw_web_steps(rng: np.random.Generator) -> list[Step]:
 Origin = Literal["photo", "camera", "web"]
 ORIGIN_STEPS: Final = {"photo": draw_source_steps, "camera": draw_camera_steps, "web": draw_web_steps}
 ORIGIN_SCALES: Final = {"camera": CAMERA_SCALES, "web": WEB_SCALES}  # photos are seen as they are, or scaled at times
+
+
+def draw_origin_steps(rng: np.random.Generator, origin: Origin, *, hard_light: float) -> list[Step]:
+    """Draw what a host or donor of that origin went through, in a hard light with the given probability."""
+    # A share of 0 draws nothing: the samples stay those of older models.
+    light = [draw_hard_light(rng)] if hard_light and chance(rng, hard_light) else []
+    return light + ORIGIN_STEPS[origin](rng)

@@ -10,7 +10,6 @@ import numpy as np
 from nclforensics.data.canvas import Canvas, Window, blend, draw_window, padded, paste
 from nclforensics.data.histories import (
     ORIGIN_SCALES,
-    ORIGIN_STEPS,
     Image,
     Origin,
     Step,
@@ -18,6 +17,7 @@ from nclforensics.data.histories import (
     chance,
     draw_filter,
     draw_jpeg,
+    draw_origin_steps,
     draw_source_steps,
 )
 from nclforensics.data.shapes import INSIDE, Stencil, draw_stencil, object_stencil
@@ -53,6 +53,7 @@ def splice(canvas: Canvas, rng: np.random.Generator, *, area: float, pool: Photo
         surroundings=canvas.image[window.canvas],
         size=stencil.shape,
         origin=origin,
+        hard_light=canvas.hard_light,
     )
     if as_object:
         found = object_stencil(rng, patch)
@@ -109,7 +110,14 @@ def _paste_object(canvas: Canvas, rng: np.random.Generator, *, area: float, pool
 
 
 def _donor_patch(
-    rng: np.random.Generator, *, pool: PhotoPool, host: str, surroundings: Image, size: tuple[int, ...], origin: Origin
+    rng: np.random.Generator,
+    *,
+    pool: PhotoPool,
+    host: str,
+    surroundings: Image,
+    size: tuple[int, ...],
+    origin: Origin,
+    hard_light: float,
 ) -> tuple[Image, Step]:
     """Return a patch of a donor after its own history, and the record of that history.
 
@@ -132,7 +140,7 @@ def _donor_patch(
         patch = cut_view(donor.pixels, view, (height, width))
     if mirrored := chance(rng, 0.3):
         patch = np.ascontiguousarray(patch[:, ::-1])
-    steps = ORIGIN_STEPS[origin](rng)
+    steps = draw_origin_steps(rng, origin, hard_light=hard_light)
     for step in steps:
         patch = apply_step(patch, step)
     return patch, {"op": "splice", "donor": donor.sha256, "view": view, "mirrored": mirrored, "steps": steps}

@@ -162,6 +162,19 @@ def test_most_donors_of_a_picture_of_the_web_are_from_there_too(folder: Path) ->
     assert 0.7 < sum(alike) / len(alike) < 1.0
 
 
+def test_hard_light_falls_on_hosts_and_donors_alike(folder: Path) -> None:
+    """Each is taken in a hard light with the share's probability, before anything else; shares of 0 change nothing."""
+    plain, lit = (Forge(PhotoPool.from_folder(folder), only("splice", hard_light=share), 0) for share in (0.0, 0.5))
+    assert plain.sample(0).recipe == Forge(plain.photos, only("splice"), 0).sample(0).recipe
+    recipes = [lit.sample(index).recipe for index in range(100)]
+    hosts = [recipe["opening"]["steps"] for recipe in recipes]
+    edits = [edit for recipe in recipes for edit in recipe["edits"]]
+    donors = [edit["steps"] for edit in edits if edit["op"] == "splice" and edit["shape"] != "alpha"]
+    for histories in (hosts, donors):
+        hard = [bool(steps) and steps[0]["op"] == "tone" and min(steps[0]["gain"]) > 1.2 for steps in histories]
+        assert sum(hard) / len(hard) == pytest.approx(0.5, abs=0.15)
+
+
 def test_camera_traces_come_with_every_kind(samples: list[ForgedSample]) -> None:
     """Authentic and forged samples get a camera equally often; most donors of such a host have one of their own."""
     for authentic in (True, False):
@@ -314,6 +327,7 @@ def test_photos_without_a_visible_edit_are_an_error(folder: Path, monkeypatch: p
         {"camera": 1.5},
         {"recompressed": -0.1},
         {"web": 1.1},
+        {"hard_light": 1.1},
     ],
     ids=[
         "size not a multiple of 8",
@@ -324,6 +338,7 @@ def test_photos_without_a_visible_edit_are_an_error(folder: Path, monkeypatch: p
         "camera share above 1",
         "recompressed share below 0",
         "web share above 1",
+        "hard light share above 1",
     ],
 )
 def test_senseless_configuration_is_refused(folder: Path, change: dict[str, float]) -> None:

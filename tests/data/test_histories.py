@@ -14,6 +14,7 @@ from nclforensics.data.histories import (
     apply_step,
     decode_jpeg,
     draw_filter,
+    draw_hard_light,
     draw_jpeg,
     draw_source_steps,
     jpeg_bytes,
@@ -109,3 +110,14 @@ def test_drawn_filters_are_plain_records() -> None:
     rng = np.random.default_rng(0)
     steps = [draw_filter(rng) for _ in range(100)] + [s for _ in range(100) for s in draw_source_steps(rng)]
     assert json.loads(json.dumps(steps)) == steps
+
+
+def test_hard_light_clips_and_keeps_the_order_of_levels() -> None:
+    """Of a ramp over all levels, at least a sixth ends in black or white, whatever is drawn; none get swapped."""
+    ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        step = draw_hard_light(rng)
+        lit = apply_step(ramp, json.loads(json.dumps(step)))[0].astype(int)
+        assert (np.diff(lit, axis=0) >= 0).all()
+        assert np.isin(lit, (0, 255)).mean() > 1 / 6
