@@ -68,7 +68,7 @@ print(json.dumps([seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrs
 
 @dataclass
 class Measured:
-    """The seconds of one engine's first call and of each round, and its scores' largest difference from the baseline's."""
+    """The seconds of an engine's first call and of each round, and its scores' largest difference from the baseline."""
 
     first: float = 0.0
     seconds: list[float] = field(default_factory=list)
@@ -90,9 +90,8 @@ def main() -> None:
     model.network.copy_matcher = False  # no part of the network
     print_origin(model, arguments.threads)
     engines = make_engines(model, arguments.threads)
-    print(
-        "\n| engine | megapixels | MP/s | ratio | rounds | first call, s | largest score difference |\n|---|---|---|---|---|---|---|"
-    )
+    print("\n| engine | megapixels | MP/s | ratio | rounds | first call, s | largest score difference |")
+    print("|---|---|---|---|---|---|---|")
     for index, megapixels in enumerate(arguments.megapixels, start=1):
         # Small sizes need few seconds: they get an equal part of what is left, and leave most of it to the next.
         left = arguments.seconds - (time.perf_counter() - started)
