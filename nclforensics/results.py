@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import types
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 from nclforensics.errors import UsageError
@@ -223,21 +224,28 @@ def outcome_of_record(record: object) -> Outcome:
 def _from_json(value: object, hint: Any, *, where: str) -> object:  # noqa: ANN401 - type hints have no common type
     """Return a JSON value as the type that a field of the classes above declares."""
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        fields = get_type_hints(hint)
+        fields = _field_types(hint)
         if not isinstance(value, dict) or value.keys() != fields.keys():
             raise ValueError(f"{where} does not have exactly the fields {', '.join(fields)}")
         return hint(**{name: _from_json(value[name], fields[name], where=name) for name in fields})
-    if get_origin(hint) is tuple and isinstance(value, list | tuple):
+    origin = get_origin(hint)
+    if origin is tuple and isinstance(value, list | tuple):
         return tuple(_from_json(item, get_args(hint)[0], where=where) for item in value)
-    if get_origin(hint) is Literal and isinstance(value, str) and value in get_args(hint):
+    if origin is Literal and isinstance(value, str) and value in get_args(hint):
         return value
-    options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    options = get_args(hint) if origin in (Union, types.UnionType) else (hint,)
     nested = [option for option in options if dataclasses.is_dataclass(option)]
     if nested and isinstance(value, dict):
         return _from_json(value, nested[0], where=where)
     if type(value) not in options:
         raise ValueError(f"{where} has the value {value!r:.80}")
     return value
+
+
+@cache
+def _field_types(record: type) -> dict[str, Any]:
+    """Return the types of a class's fields; to evaluate them anew took most of the time of reading a record."""
+    return get_type_hints(record)
 
 
 @dataclass(frozen=True, kw_only=True)

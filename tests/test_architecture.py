@@ -132,6 +132,21 @@ def test_third_party_imports_are_declared(path: Path) -> None:
     assert undeclared == set()
 
 
+def test_lowest_versions_are_those_that_pyproject_allows() -> None:
+    """constraints-lowest.txt, which CI installs by, has every dependency's lower bound; torch is the tested build."""
+
+    def pins(name: str) -> dict[str, str]:
+        lines = (PYPROJECT.parent / name).read_text().splitlines()
+        return dict(line.split("==") for line in lines if not line.startswith("#"))
+
+    declared = tomllib.loads(PYPROJECT.read_text())["project"]["dependencies"]
+    bounds = dict(dependency.split(">=") for dependency in declared)
+    lowest = pins("constraints-lowest.txt")
+    assert lowest.keys() == bounds.keys()
+    assert lowest.pop("torch") == pins("constraints.txt")["torch"]
+    assert [name for name in lowest if not f"{lowest[name]}.".startswith(f"{bounds[name]}.")] == []
+
+
 def test_help_loads_no_heavy_library() -> None:
     """`nclf --help` answers at once: the command line does not import torch or OpenCV before a command runs."""
     code = (
