@@ -178,12 +178,14 @@ def _measure(
 ) -> list[EvaluationReport]:
     """Measure set after set; each report is written as soon as it is there."""
     from nclforensics.pipelines.cases import draw_cases  # noqa: PLC0415 - torch loads only when needed
-    from nclforensics.pipelines.device import describe_device, select_device  # noqa: PLC0415 - as above
+    from nclforensics.pipelines.device import bf16_note, describe_device, select_device  # noqa: PLC0415 - as above
     from nclforensics.pipelines.evaluate import facts_of, run_evaluation  # noqa: PLC0415 - as above
     from nclforensics.pipelines.evaluation_folder import write_report  # noqa: PLC0415 - as above
     from nclforensics.pipelines.inference import Localizer  # noqa: PLC0415 - as above
 
     target = select_device(config.device)
+    if (slow := bf16_note(target, config.precision)) is not None:
+        print_note(slow, quiet=quiet)
     localizer = Localizer(model.network, device=target, tile=config.tile, precision=config.precision)
     reports = []
     for number, dataset in enumerate(loaded):

@@ -36,6 +36,21 @@ def select_device(name: str) -> torch.device:
     return device
 
 
+def bf16_note(device: torch.device, precision: str) -> str | None:
+    """Return what to tell a user who asked for bf16 where it is slower than fp32, None where it is not.
+
+    Args:
+        device: Where to compute.
+        precision: "fp32" or "bf16".
+    """
+    if precision != "bf16" or device.type != "cpu" or torch.backends.cpu.get_cpu_capability() != "AVX2":
+        return None
+    return (
+        "This processor has no instructions for bf16, so it takes longer than fp32 here (6.5 times as long on one AMD "
+        "EPYC). Use --precision fp32."
+    )
+
+
 def describe_device(device: torch.device) -> str:
     """Return the device's name for records, such as "cpu" or "cuda:0 (NVIDIA H100 80GB HBM3)"."""
     if device.type != "cuda":

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 from nclforensics.config import RunConfig, dump_config, load_config
 from nclforensics.errors import ConfigError, OutputError, UsageError
 from nclforensics.pipelines.checkpoint import CHECKPOINT_FILE, RunState, find_checkpoint
+from nclforensics.pipelines.device import bf16_note
 from nclforensics.pipelines.finish import finish_model
 from nclforensics.pipelines.ranks import TrainingRanks
 from nclforensics.pipelines.seeding import seed_everything
@@ -69,7 +70,7 @@ def run_training(
         resume: Continue the run in `train.out` from its checkpoint; steps or minutes may have been raised.
         command: The command line, for the model's manifest.
         report: Called with every logged row (keys as in history.jsonl), in the first process only.
-        note: Called with what the user should know about the data before the first step, in the first process only.
+        note: Called with what the user should know about data and device before the first step, in the first process.
         should_stop: Asked after every step; True, in any process, writes a checkpoint and raises KeyboardInterrupt.
 
     Returns:
@@ -89,7 +90,8 @@ def run_training(
     ranks.on_first(lambda: _prepare_folder(folder, config, resume=resume))
     seed_everything(config.train.seed)
     sources = open_sources(config)
-    for message in sources.warnings if ranks.first else ():
+    slow = bf16_note(ranks.device, config.train.precision)
+    for message in (*sources.warnings, *([slow] if slow else [])) if ranks.first else ():
         note(message)
     trainer = Trainer(config, sources, ranks=ranks, report=report, should_stop=should_stop)
     if resume:

@@ -74,6 +74,14 @@ def test_text_goes_to_stdout(dataset: Path, model: Path) -> None:
         assert expected in result.stdout
 
 
+def test_a_slow_precision_is_said(dataset: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """bf16 on a processor without its instructions: on stderr, beside the figures."""
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    result = run(dataset, "--weights", model, "--device", "cpu", "--precision", "bf16")
+    assert result.exit_code == 0
+    assert "Use --precision fp32" in result.stderr
+
+
 def test_json_is_all_of_stdout(dataset: Path, model: Path) -> None:
     """Standard output parses as one document."""
     result = run("--benchmark", dataset, "--weights", model, "--device", "cpu", "--json")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import torch
 
 from nclforensics.cli.app import main
 from nclforensics.networks import weights
@@ -60,6 +61,15 @@ def test_json_goes_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
     """Each line of stdout is a record, the same as in results.jsonl, and nothing else is there."""
     assert _run("photos", "--out", "out", "--json") == 0
     assert capsys.readouterr().out == Path("out/results.jsonl").read_text()
+
+
+def test_a_slow_precision_is_said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """bf16 on a processor without its instructions takes several times as long: the user is told, and may go on."""
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    assert _run("photos", "--out", "out", "--precision", "bf16") == 0
+    assert "Use --precision fp32" in capsys.readouterr().err
+    assert _run("photos", "--out", "again", "--precision", "bf16", "--quiet") == 0
+    assert "Use --precision fp32" not in capsys.readouterr().err
 
 
 def test_quiet_writes_nothing(capfd: pytest.CaptureFixture[str]) -> None:

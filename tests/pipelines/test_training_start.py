@@ -147,3 +147,15 @@ def test_network_that_is_compiled_wrongly_is_not_used(
     assert found.keys() == expected.keys()
     for name, tensor in expected.items():
         assert torch.equal(found[name], tensor), name
+
+
+def test_slow_precision_is_said_before_the_first_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """bf16 on a processor without its instructions: a note, and the run goes on."""
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    photos = make_photo_folder(tmp_path / "photos", count=12)
+    train = TrainConfig(photos=str(photos), out=str(tmp_path / "run"), steps=1, batch_size=2, workers=0)
+    train = replace(train, validation_share=0.3, validation_samples=2, device="cpu", precision="bf16")
+    heard: list[str] = []
+    summary = run_training(replace(TINY_CONFIG, forge=ForgeConfig(size=64), train=train), note=heard.append)
+    assert summary.state.step == 1
+    assert [message for message in heard if "Use --precision fp32" in message] != []
