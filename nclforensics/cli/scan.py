@@ -103,7 +103,6 @@ def scan(
     _refuse_both("--threshold", threshold is not None, "--fpr", fpr is not None)
     _refuse_both("--quiet", quiet, "--verbose", verbose)
     from nclforensics.networks.weights import load_model  # noqa: PLC0415 - torch loads only when needed
-    from nclforensics.pipelines.device import bf16_note, select_device  # noqa: PLC0415
     from nclforensics.pipelines.records import record_line  # noqa: PLC0415
     from nclforensics.pipelines.run_document import Custody  # noqa: PLC0415
     from nclforensics.pipelines.scan import scan_images  # noqa: PLC0415
@@ -120,8 +119,7 @@ def scan(
         overlay=overlay,
         score_map=score_map,
     )
-    if ray is None and (slow := bf16_note(select_device(device), precision.value)) is not None:
-        print_note(slow, quiet=quiet)
+    _say_if_slow(device, precision, engine, quiet=quiet)
     custody = Custody(command=tuple(context.obj or ()), case=case, operator=operator, weights=weights)
     summary, stop = ScanSummary(), StopRequest(STOPPING[engine])
     with stop, closing(scan_images(plan, model, config, custody=custody, should_stop=stop, ray=ray)) as outcomes:
@@ -134,6 +132,15 @@ def scan(
     print_summary(summary, model, config, out=out, quiet=quiet)
     write_reports(out, report or [], quiet=quiet)
     _end(summary, fail_on)
+
+
+def _say_if_slow(device: str, precision: Precision, engine: Engine, *, quiet: bool) -> None:
+    if engine is not Engine.LOCAL:  # other machines compute
+        return
+    from nclforensics.pipelines.device import bf16_note, select_device  # noqa: PLC0415 - torch loads only when needed
+
+    if (slow := bf16_note(select_device(device), precision.value)) is not None:
+        print_note(slow, quiet=quiet)
 
 
 def _refuse_both(name: str, given: bool, other: str, other_given: bool) -> None:  # noqa: FBT001 - two pairs
