@@ -161,19 +161,19 @@ def test_batch_norm_is_that_of_one_process(shared: SharedRun, count: int) -> Non
 def test_resumed_on_another_number_of_ranks_is_the_same_run(shared: SharedRun, count: int) -> None:
     """Two steps on 2 ranks and two on 1 or 3 are four steps of one process.
 
-    The losses agree to 1e-3 (1.8e-4 was seen on a processor with AVX2 alone). Adam divides a gradient by its own size,
+    The losses agree to 5e-4 (1.8e-4 was seen on a processor with AVX2 alone). Adam divides a gradient by its own size,
     so that rounding may turn the sign of a step whose gradient is almost 0: a weight may differ by twice the sum of the
     rates, and nearly all differ by far less. Most of those are in the mosaic's stream, which starts behind weights of
     zero. Running statistics follow the weights, and are not bounded by the rates (8.3e-4 was seen there).
     """
     losses = [_losses(folder) for folder in (shared.alone, shared.resumed[count])]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    assert losses[0] == pytest.approx(losses[1], rel=5e-4)
     one, other = (read_tensors(folder / CHECKPOINT_FILE) for folder in (shared.alone, shared.resumed[count]))
     assert one.keys() == other.keys()
     weights = [name for name in one if name.startswith("network.") and "num_batches" not in name]
     largest = {name: float((one[name] - other[name]).abs().max()) for name in weights}
     assert max(value for name, value in largest.items() if "running" not in name) < 2 * STEPS * RATE
-    assert max(largest.values()) < 5e-3
+    assert max(largest.values()) < 2e-3
     differences = torch.cat([(one[name] - other[name]).abs().flatten() for name in weights])
     assert differences.median() < 0.05 * RATE
     assert _step(shared.resumed[count]) == STEPS
