@@ -8,6 +8,7 @@ unseen. Variants of reading the same weights:
 
 - plain: the network's scores.
 - flips: the mean of the logits over the image and its three mirror images: four times the work.
+- copies: joined with what the copy matcher finds, as a scan does it; both-places: without telling copy from original.
 - consistency:W: to each cell's logit W times its self-consistency is added: how much nearer its embedding is, over the
   temperature, to the mean embedding of the cells that the network takes for tampered than to that of the others.
 
@@ -31,6 +32,7 @@ from torch.nn import functional as F
 from nclforensics.config import ForgeConfig
 from nclforensics.data.forge import Forge
 from nclforensics.data.photos import PhotoPool
+from nclforensics.matching.copies import find_copies
 from nclforensics.metrics.confusion import confusion_at
 from nclforensics.metrics.image import threshold_at_rate
 from nclforensics.metrics.intervals import bootstrap_interval
@@ -38,6 +40,7 @@ from nclforensics.metrics.pixel import auc, level_counts
 from nclforensics.metrics.regions import evidence_score
 from nclforensics.networks.pivot import PivotNetwork
 from nclforensics.networks.weights import DEFAULT_MODEL, load_model
+from nclforensics.pipelines.inference import with_copies
 from nclforensics.pipelines.training_data import SPLIT_SEED
 from nclforensics.pipelines.training_step import as_images
 
@@ -109,10 +112,25 @@ def reader(variant: str) -> Reader:
     name, _, weight = variant.partition(":")
     if name == "consistency":
         return lambda network, images: with_consistency(network, images, float(weight))
-    readers: dict[str, Reader] = {"plain": lambda network, images: network(images).score_logits, "flips": flipped}
+    readers: dict[str, Reader] = {
+        "plain": lambda network, images: network(images).score_logits,
+        "flips": flipped,
+        "copies": lambda network, images: with_matches(network, images, told=True),
+        "both-places": lambda network, images: with_matches(network, images, told=False),
+    }
     if name not in readers:
-        raise SystemExit(f"Expected plain, flips or consistency:W as a variant, found {variant}.")
+        raise SystemExit(f"Expected {', '.join(readers)} or consistency:W as a variant, found {variant}.")
     return readers[name]
+
+
+def with_matches(network: PivotNetwork, images: Tensor, *, told: bool) -> Tensor:
+    """Return the logits after the copies that the matcher finds are raised."""
+    score_maps = network(images).score_logits.sigmoid()
+    for image, score_map in zip(images, score_maps, strict=True):
+        pixels = (image * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
+        scores = score_map[0].numpy()
+        with_copies(scores, find_copies(pixels, scores=scores if told else None))
+    return score_maps.logit()
 
 
 def flipped(network: PivotNetwork, images: Tensor) -> Tensor:

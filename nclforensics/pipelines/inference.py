@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from nclforensics.matching.copies import CopyMoveMap
     from nclforensics.networks.pivot import Encoder, PivotNetwork
     from nclforensics.networks.strips import Layer
 
@@ -102,7 +103,9 @@ class Localizer:
                 flags = torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False)
                 stack.enter_context(flags)
             score_map = self._localize(image)
-        return with_copies(score_map, image) if self.network.copy_matcher else score_map
+        if not self.network.copy_matcher:
+            return score_map
+        return with_copies(score_map, find_copies(image, scores=score_map))
 
     def number_of_tiles(self, height: int, width: int) -> int:
         """Return into how many tiles an image of that size is cut; 1 if it is not cut."""
@@ -195,13 +198,13 @@ class Localizer:
         return [whole] if height * width <= self._whole else cut_area(whole, self._core, self._halo)
 
 
-def with_copies(score_map: NDArray[np.float32], image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return the score map, changed in place: both places of each copy that is found are raised above COPY_SCORE.
+def with_copies(score_map: NDArray[np.float32], found: CopyMoveMap) -> NDArray[np.float32]:
+    """Return the score map, changed in place: what the matcher marks is raised above COPY_SCORE.
 
-    A copy leaves no statistical trace for the network to see, and what it leaves, two places with the same noise, is
-    as good as never found in authentic photos: docs/copy_move.md.
+    What a copy leaves, two places with the same noise, is as good as never found in authentic photos, and the network
+    cannot see it. Which of the two places is the copy the network's scores say; where they do not, both are raised:
+    docs/copy_move.md.
     """
-    found = find_copies(image)
     for start in range(0, len(score_map) if found.regions else 0, STRIP):  # the whole map may take gigabytes
         strip, copies = score_map[start : start + STRIP], found.score_map[start : start + STRIP]
         # From the matcher's working threshold ... 1 to COPY_SCORE ... 1.

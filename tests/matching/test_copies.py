@@ -64,6 +64,52 @@ def test_exact_copy_is_found_at_both_places() -> None:
     assert {best.source[:2] < (150, 150), best.target[:2] < (150, 150)} == {True, False}
 
 
+def _scores(**places: float) -> NDArray[np.float32]:
+    """Return scores of another method: 0.1, and other values at the patch and at the place of its copy."""
+    scores = np.full((SIDE, SIDE), 0.1, np.float32)
+    scores[PATCH], scores[PLACE] = places["patch"], places["place"]
+    return scores
+
+
+@pytest.mark.parametrize("swapped", [False, True], ids=["the lower one", "the upper one"])
+def test_more_suspicious_place_is_the_copy_and_marked_alone(*, swapped: bool) -> None:
+    """Other scores say which place is the copy, whichever of them the match calls its source."""
+    copy, original = (PATCH, PLACE) if swapped else (PLACE, PATCH)
+    found = find_copies(_moved(), scores=_scores(patch=0.6 if swapped else 0.1, place=0.1 if swapped else 0.6))
+    best = found.regions[0]
+    assert _overlap(found.score_map > WORKING_THRESHOLD, copy) > 0.75
+    assert not found.score_map[original].any()
+    assert best.directed
+    assert np.allclose(best.source, (original[1].start, original[0].start, 100, 90), atol=6)
+    assert np.allclose(best.target, (copy[1].start, copy[0].start, 100, 90), atol=6)
+    assert apply(best.affine, np.zeros((1, 2)))[0].tolist() == ([-140, -160] if swapped else [140, 160])
+
+
+def test_alike_places_are_both_marked() -> None:
+    """Scores that hardly differ say nothing."""
+    found = find_copies(_moved(), scores=_scores(patch=0.3, place=0.6))
+    assert _overlap(found.score_map > WORKING_THRESHOLD, PATCH, PLACE) > 0.75
+    assert not found.regions[0].directed
+
+
+@pytest.mark.parametrize(("place", "found"), [(0.9, True), (0.45, False)])
+def test_other_scores_confirm_a_weak_agreement(*, place: float, found: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A match that is no evidence by itself counts where the other method takes one place for tampered."""
+    monkeypatch.setattr("nclforensics.matching.verification.evidence", lambda *_, **__: -2.0)
+    result = find_copies(_moved(), scores=_scores(patch=0.05, place=place))
+    assert result.regions[0].directed
+    assert bool((result.score_map > WORKING_THRESHOLD).any()) == found
+
+
+def test_scores_are_reduced_with_a_large_image() -> None:
+    """The direction is the same, and boxes are in pixels of the image as it came."""
+    image = np.asarray(cv2.resize(_moved(), (2 * SIDE, 2 * SIDE), interpolation=cv2.INTER_CUBIC), np.uint8)
+    scores = np.asarray(cv2.resize(_scores(patch=0.1, place=0.9), (2 * SIDE, 2 * SIDE)), np.float32)
+    best = find_copies(image, scores=scores, max_pixels=SIDE * SIDE).regions[0]
+    assert best.directed
+    assert np.allclose(best.target, (360, 380, 200, 180), atol=12)
+
+
 @pytest.mark.parametrize("mirror", [False, True], ids=["turned and enlarged", "mirrored"])
 def test_altered_copy_is_found_with_its_map(*, mirror: bool) -> None:
     """The estimated map is within half a pixel of the true one."""
@@ -157,3 +203,5 @@ def test_other_arrays_are_refused() -> None:
         find_copies(np.zeros((40, 40), np.uint8))
     with pytest.raises(UsageError, match="max_pixels"):
         find_copies(np.zeros((40, 40, 3), np.uint8), max_pixels=10)
+    with pytest.raises(ShapeError, match=r"\(40, 40\).*\(40, 41\)"):
+        find_copies(np.zeros((40, 40, 3), np.uint8), scores=np.zeros((40, 41), np.float32))
