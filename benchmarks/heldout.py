@@ -125,7 +125,7 @@ def reader(variant: str) -> Reader:
 
 def with_matches(network: PivotNetwork, images: Tensor, *, told: bool) -> Tensor:
     """Return the logits after the copies that the matcher finds are raised."""
-    score_maps = network(images).score_logits.sigmoid()
+    score_maps: Tensor = network(images).score_logits.sigmoid()
     for image, score_map in zip(images, score_maps, strict=True):
         pixels = (image * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
         scores = score_map[0].numpy()

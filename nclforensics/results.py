@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, TypeAlias, Union, get_args, get_origin, 
 
 from nclforensics.errors import UsageError
 
-RESULTS_SCHEMA_VERSION: Final = 2
+RESULTS_SCHEMA_VERSION: Final = 3
 
 Decision = Literal["localized evidence", "no localized evidence", "inconclusive"]
 
@@ -39,6 +39,37 @@ class Region:
     area: int
     mean_score: float
     max_score: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Box:
+    """A box in pixels of the scanned image: left and upper edge, and size."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Copy:
+    """Content that the image shows at two places.
+
+    Attributes:
+        source: Where it was copied from if `directed`, else one of the places.
+        target: Where the copy is if `directed`, else the other place.
+        directed: Whether other traces tell the copy from its original (docs/copy_move.md).
+        matches: Keypoints that agree.
+        correlation: Of the fine detail of both places, in [-1, 1].
+        score: In [0, 1]; above 0.5, as all that are reported, a copy is more likely than a repetition.
+    """
+
+    source: Box
+    target: Box
+    directed: bool
+    matches: int
+    correlation: float
+    score: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +151,7 @@ class ScanFinding:
         min_region: Smallest region reported, as a share of the image's area.
         tampered_share: Share of the image's pixels in the mask, in [0, 1].
         regions: Largest first.
+        copies: Content that occurs twice, surest first; none where the model does without the copy matcher.
         mask: Mask file, relative to the output folder.
         mask_sha256: Digest of the mask file.
         overlay: Overlay file, relative to the output folder, or None; turned upright by the orientation.
@@ -149,6 +181,7 @@ class ScanFinding:
     min_region: float
     tampered_share: float
     regions: tuple[Region, ...]
+    copies: tuple[Copy, ...]
     mask: str
     mask_sha256: str
     overlay: str | None

@@ -13,7 +13,7 @@ from nclforensics.pipelines.outputs import digest_of, encode_mask, encode_png
 from nclforensics.pipelines.records import record_line
 from nclforensics.reports.overlay import score_map_to_uint16
 from nclforensics.reports.scan_document import ScanDocument, outcome_name, scan_document
-from nclforensics.results import QualityFacts, Region, ScanFinding, SkippedImage
+from nclforensics.results import Box, Copy, QualityFacts, Region, ScanFinding, SkippedImage
 from tests.factories import make_image
 
 if TYPE_CHECKING:
@@ -45,6 +45,16 @@ FACTS: Final = QualityFacts(
 )
 
 
+COPY = Copy(
+    source=Box(x=1, y=2, width=30, height=40),
+    target=Box(x=10, y=20, width=31, height=42),
+    directed=True,
+    matches=12,
+    correlation=0.97,
+    score=0.9,
+)
+
+
 def make_finding(path: str = "photo.png", **changes: Any) -> ScanFinding:  # noqa: ANN401 - any field
     """Return a finding with one region; `changes` replaces fields."""
     finding = ScanFinding(
@@ -65,6 +75,7 @@ def make_finding(path: str = "photo.png", **changes: Any) -> ScanFinding:  # noq
         min_region=0.005,
         tampered_share=0.125,
         regions=(REGION,),
+        copies=(),
         mask=f"{path}.mask.png",
         mask_sha256="b" * 64,
         overlay=None,

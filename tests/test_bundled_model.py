@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nclforensics.cli.app import main
@@ -44,6 +45,26 @@ def test_every_example_gets_one_mask_of_its_size(masks: Path) -> None:
     written = sorted(path for path in masks.rglob("*") if path.suffix == ".png")
     assert written == sorted(_mask_of(pair, masks) for pair in pairs)
     assert all(image_size(_mask_of(pair, masks)) == image_size(pair.image) for pair in pairs)
+
+
+@pytest.mark.parametrize("name", ["edited/copy_move_pancake.jpg", "forged/copy_move_garden.jpg"])
+def test_the_copy_is_told_from_its_original(name: str, masks: Path) -> None:
+    """The record says where the copy is, and the mask leaves the place that it was copied from free."""
+    records = [json.loads(line) for line in (masks / "results.jsonl").read_text(encoding="utf-8").splitlines()]
+    (record,) = [record for record in records if record["path"].endswith(name)]
+    (pair,) = [pair for pair in _pairs(authentic=False) if pair.image == EXAMPLES / name]
+    assert pair.mask is not None
+    truth, found = read_mask(pair.mask), read_mask(_mask_of(pair, masks))
+    copy = record["copies"][0]
+    target, source = (
+        np.s_[box["y"] : box["y"] + box["height"], box["x"] : box["x"] + box["width"]]
+        for box in (copy["target"], copy["source"])
+    )
+    assert copy["directed"]
+    assert truth[target].mean() > 0.5
+    assert found[target].mean() > 0.5
+    assert truth[source].mean() < 0.1
+    assert found[source].mean() < 0.1
 
 
 def test_masks_of_forged_examples_overlap_the_truth_as_stated(masks: Path) -> None:

@@ -17,14 +17,14 @@ from nclforensics.pipelines.inference import Localizer
 from nclforensics.pipelines.outputs import MASK_SUFFIX, OVERLAY_SUFFIX, SCORE_SUFFIX, digest_of, encode_mask, encode_png
 from nclforensics.reports.overlay import render_overlay, score_map_to_uint16
 from nclforensics.reports.upright import upright
-from nclforensics.results import ScanFinding
+from nclforensics.results import Box, Copy, ScanFinding
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from nclforensics.config import ScanConfig
     from nclforensics.data.images import LoadedImage
+    from nclforensics.matching.copies import CopiedRegion
     from nclforensics.networks.weights import LoadedModel
+    from nclforensics.pipelines.inference import Localization
     from nclforensics.pipelines.scan_plan import PlannedImage
 
 # With one thread PyTorch takes another algorithm for 1 x 1 convolutions, and the last bits of the scores differ. From
@@ -72,27 +72,27 @@ class Examiner:
     def __exit__(self, *_: object) -> None:
         torch.set_num_threads(self._threads_before)
 
-    def localize(self, loaded: LoadedImage) -> NDArray[np.float32]:
-        """Return the score map of an image.
+    def localize(self, loaded: LoadedImage) -> Localization:
+        """Return the score map of an image and the copies in it.
 
         Raises:
             MemoryError: If there is not enough of it; the message names what helps.
             UnreadableImageError: If the scores are not finite numbers.
         """
         try:
-            score_map = self._localizer.localize(loaded.pixels)
+            localization = self._localizer.localize_with_copies(loaded.pixels)
         except (MemoryError, RuntimeError) as error:
             if not _is_out_of_memory(error):
                 raise
             raise _not_enough_memory(loaded) from error
-        if not np.isfinite(score_map).all():
+        if not np.isfinite(localization.score_map).all():
             raise UnreadableImageError(
                 "The network's scores of this image are not finite numbers: no finding is possible."
             )
-        return score_map
+        return localization
 
     def conclude(
-        self, image: PlannedImage, loaded: LoadedImage, score_map: NDArray[np.float32]
+        self, image: PlannedImage, loaded: LoadedImage, localization: Localization
     ) -> tuple[ScanFinding, dict[str, bytes]]:
         """Return what a score map says about its image, and the output files, by their names in the output folder.
 
@@ -100,16 +100,16 @@ class Examiner:
             MemoryError: If there is not enough of it.
         """
         try:
-            return self._conclude(image, loaded, score_map)
+            return self._conclude(image, loaded, localization)
         except (MemoryError, cv2.error) as error:
             if not _is_out_of_memory(error):
                 raise
             raise _not_enough_memory(loaded) from error
 
     def _conclude(
-        self, image: PlannedImage, loaded: LoadedImage, score_map: NDArray[np.float32]
+        self, image: PlannedImage, loaded: LoadedImage, localization: Localization
     ) -> tuple[ScanFinding, dict[str, bytes]]:
-        min_region = self.config.min_region
+        score_map, min_region = localization.score_map, self.config.min_region
         prediction, regions = regions_above(score_map, threshold=self._threshold, min_region=min_region)
         files = {image.name + MASK_SUFFIX: encode_mask(prediction)}
         if self.config.overlay:
@@ -139,6 +139,7 @@ class Examiner:
             min_region=min_region,
             tampered_share=float(prediction.mean()),
             regions=tuple(regions),
+            copies=tuple(_copy(copy) for copy in localization.copies),
             tiles=self._localizer.number_of_tiles(height, width),
             device=self.device,
             quality=loaded.quality,
@@ -158,6 +159,18 @@ def _is_out_of_memory(error: Exception) -> bool:
 def _not_enough_memory(loaded: LoadedImage) -> MemoryError:
     height, width = loaded.pixels.shape[:2]
     return MemoryError(f"Not enough memory for {width} x {height} pixels; a smaller --tile needs less.")
+
+
+def _copy(found: CopiedRegion) -> Copy:
+    source, target = (Box(x=x, y=y, width=width, height=height) for x, y, width, height in (found.source, found.target))
+    return Copy(
+        source=source,
+        target=target,
+        directed=found.directed,
+        matches=found.matches,
+        correlation=found.correlation,
+        score=found.score,
+    )
 
 
 def _names_and_digests(image: PlannedImage, files: dict[str, bytes]) -> dict[str, Any]:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nclforensics.matching.copies import CopyMoveMap
+    from nclforensics.matching.copies import CopiedRegion, CopyMoveMap
     from nclforensics.networks.pivot import Encoder, PivotNetwork
     from nclforensics.networks.strips import Layer
 
@@ -47,6 +47,13 @@ class Features(NamedTuple):
 
     skip: torch.Tensor | None
     deep: torch.Tensor
+
+
+class Localization(NamedTuple):
+    """A score map, float32 (H, W) in [0, 1], and the copies whose places it marks, surest first."""
+
+    score_map: NDArray[np.float32]
+    copies: tuple[CopiedRegion, ...]
 
 
 class Localizer:
@@ -80,15 +87,19 @@ class Localizer:
         self._whole = tile * tile
         self.precision = precision
 
-    @torch.inference_mode()
     def localize(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the score map of an image.
+        """Return the score map of `localize_with_copies`, shape (H, W), float32, in [0, 1]."""
+        return self.localize_with_copies(image).score_map
+
+    @torch.inference_mode()
+    def localize_with_copies(self, image: NDArray[np.uint8]) -> Localization:
+        """Return the score map of an image and the copies in it.
 
         Args:
             image: RGB, shape (H, W, 3), uint8.
 
         Returns:
-            Scores, shape (H, W), float32, in [0, 1].
+            Score map and copies; no copies if the network was calibrated without the copy matcher.
 
         Raises:
             ShapeError: If the array is no such image.
@@ -104,8 +115,10 @@ class Localizer:
                 stack.enter_context(flags)
             score_map = self._localize(image)
         if not self.network.copy_matcher:
-            return score_map
-        return with_copies(score_map, find_copies(image, scores=score_map))
+            return Localization(score_map, ())
+        found = find_copies(image, scores=score_map)
+        copies = tuple(copy for copy in found.regions if copy.score > WORKING_THRESHOLD)
+        return Localization(with_copies(score_map, found), copies)
 
     def number_of_tiles(self, height: int, width: int) -> int:
         """Return into how many tiles an image of that size is cut; 1 if it is not cut."""

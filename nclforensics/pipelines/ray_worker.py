@@ -160,8 +160,8 @@ class ScanWorker:
             raise UnreadableImageError(image.problem)
         loaded = self._decoders.submit(image.path).result()
         tell_pixels(loaded.pixels.size // 3)
-        score_map = self._network.submit(self._examiner.localize, loaded).result()
-        return concluded(self._examiner, image, loaded, score_map)
+        localization = self._network.submit(self._examiner.localize, loaded).result()
+        return concluded(self._examiner, image, loaded, localization)
 
 
 class _Room:

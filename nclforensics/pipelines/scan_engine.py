@@ -29,10 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
 
-    import numpy as np
-    from numpy.typing import NDArray
-
     from nclforensics.pipelines.examination import Examiner
+    from nclforensics.pipelines.inference import Localization
     from nclforensics.pipelines.records import ScanRecords
     from nclforensics.pipelines.resume import EarlierRecords
     from nclforensics.pipelines.scan_plan import PlannedImage, ScanPlan
@@ -257,16 +255,16 @@ class ScanEngine:
             if job.loaded is None:
                 job.loaded = self._decoders.submit(image.path)
             loaded = job.loaded.result()
-            score_map = self._examiner.localize(loaded)
+            localization = self._examiner.localize(loaded)
         except IMAGE_ERRORS as error:
             return self._writers.submit(self._skip, image, error, start)
-        return self._writers.submit(self._write, image, loaded, score_map, start)
+        return self._writers.submit(self._write, image, loaded, localization, start)
 
     def _write(
-        self, image: PlannedImage, loaded: LoadedImage, score_map: NDArray[np.float32], start: float
+        self, image: PlannedImage, loaded: LoadedImage, localization: Localization, start: float
     ) -> tuple[Outcome, float]:
         try:
-            finding, files = concluded(self._examiner, image, loaded, score_map)
+            finding, files = concluded(self._examiner, image, loaded, localization)
         except IMAGE_ERRORS as error:
             return self._skip(image, error, start)
         self._recorder.write(image, files)
@@ -293,7 +291,7 @@ class ScanEngine:
 
 
 def concluded(
-    examiner: Examiner, image: PlannedImage, loaded: LoadedImage, score_map: NDArray[np.float32]
+    examiner: Examiner, image: PlannedImage, loaded: LoadedImage, localization: Localization
 ) -> tuple[ScanFinding, dict[str, bytes]]:
     """Return the finding about an image that is still as it was read, and the output files by their names.
 
@@ -302,7 +300,7 @@ def concluded(
         OSError: If the image can no longer be read.
         UnreadableImageError: If it is no longer the one that was read.
     """
-    finding, files = examiner.conclude(image, loaded, score_map)
+    finding, files = examiner.conclude(image, loaded, localization)
     after = sha256_of(image.path)
     if after != loaded.sha256:
         raise UnreadableImageError(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from nclforensics.reports.scan_document import ScanDocument
-    from nclforensics.results import Outcome, SkippedImage
+    from nclforensics.results import Copy, Outcome, SkippedImage
 
     Cell = str | int | float | None
 
@@ -30,6 +30,7 @@ COLUMNS: Final = (
     "tampered_share",
     "regions",
     "boxes",
+    "copies",
     "width",
     "height",
     "format",
@@ -60,7 +61,8 @@ COLUMNS: Final = (
 def render_scan_csv(document: ScanDocument, outcomes: Iterable[Outcome]) -> Iterator[str]:
     """Yield the table line by line.
 
-    Boxes are "x y width height area", in stored pixels, largest region first, with "; " between them.
+    Boxes are "x y width height area", in stored pixels, largest region first, with "; " between them. Copies are
+    "x y width height from x y width height", or "and" for "from" where it is not known which place is the copy.
     """
     yield _line(COLUMNS)
     scan: dict[str, Cell] = {
@@ -91,8 +93,14 @@ def _finding_cells(finding: ScanFinding) -> dict[str, Cell]:
         "outcome": outcome_name(finding),
         "regions": len(finding.regions),
         "boxes": "; ".join(boxes),
+        "copies": "; ".join(_copy(copy) for copy in finding.copies),
         "notes": "; ".join(finding.notes),
     }
+
+
+def _copy(copy: Copy) -> str:
+    target, source = (f"{box.x} {box.y} {box.width} {box.height}" for box in (copy.target, copy.source))
+    return f"{target} {'from' if copy.directed else 'and'} {source}"
 
 
 def _skipped_cells(skipped: SkippedImage) -> dict[str, Cell]:

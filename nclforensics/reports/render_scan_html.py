@@ -11,6 +11,7 @@ import json
 import shlex
 from typing import TYPE_CHECKING, Any, Final
 
+from nclforensics.reports.copy_words import copy_in_words
 from nclforensics.reports.html_page import data_uri, environment, hex_color, policy, template_file
 from nclforensics.reports.overlay import color_scale
 from nclforensics.reports.printable import printable
@@ -110,6 +111,7 @@ def _finding_fields(finding: ScanFinding) -> dict[str, Any]:
         "meaning": None if finding.score_meaning is None else printable(finding.score_meaning.text),
         "quality": [[term, printable(value)] for term, value in quality_in_words(finding.quality)],
         "regions": [_region(region, finding, orientation) for region in finding.regions],
+        "copies": [copy_in_words(copy) for copy in finding.copies],
         "files": [[title, printable(name), digest] for title, name, digest in files if name is not None],
     }
 

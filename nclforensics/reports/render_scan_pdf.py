@@ -6,6 +6,7 @@ import heapq
 import shlex
 from typing import TYPE_CHECKING, Final
 
+from nclforensics.reports.copy_words import copy_in_words
 from nclforensics.reports.pdf_page import MARGIN, SMALL, SMALL_LINE, Paper
 from nclforensics.reports.quality_words import quality_in_words
 from nclforensics.reports.scan_document import MEANINGS, rate_in_words
@@ -249,5 +250,6 @@ def _facts(finding: ScanFinding) -> list[tuple[str, str]]:
         *(("note", note) for note in finding.notes),
         ("regions", f"{len(finding.regions)}, {finding.tampered_share:.2%} of the image"),
         *(("", region) for region in regions),
+        *(("found twice", copy_in_words(copy)) for copy in finding.copies[:SHOWN_REGIONS]),
         *quality_in_words(finding.quality),
     ]

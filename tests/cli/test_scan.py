@@ -14,7 +14,7 @@ import torch
 
 from nclforensics.cli.app import main
 from nclforensics.networks import weights
-from nclforensics.pipelines.inference import Localizer
+from nclforensics.pipelines.inference import Localization, Localizer
 from nclforensics.pipelines.outputs import encode_png
 from tests.factories import make_image
 from tests.tiny_model import write_model
@@ -306,20 +306,20 @@ def test_a_signal_ends_with_130_and_the_scan_can_be_finished(
     number: signal.Signals, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The image under way is finished, run.json says interrupted, and the former handlers are back."""
-    localize = Localizer.localize
+    localize = Localizer.localize_with_copies
     handler = signal.getsignal(number)
 
-    def interrupted(self: Localizer, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def interrupted(self: Localizer, image: NDArray[np.uint8]) -> Localization:
         signal.raise_signal(number)
         return localize(self, image)
 
-    monkeypatch.setattr(Localizer, "localize", interrupted)
+    monkeypatch.setattr(Localizer, "localize_with_copies", interrupted)
     assert _run("photos", "--out", "out") == 130
     assert "--resume finishes the scan" in capsys.readouterr().err
     assert json.loads(Path("out/run.json").read_text())["status"] == "interrupted"
     assert [record["path"] for record in _records()] == ["photos/a.png"]
     assert signal.getsignal(number) is handler
-    monkeypatch.setattr(Localizer, "localize", localize)
+    monkeypatch.setattr(Localizer, "localize_with_copies", localize)
     assert _run("photos", "--out", "out", "--resume") == 0
     assert len(_records()) == 2
 
@@ -337,7 +337,7 @@ def test_an_interrupt_ends_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Localizer, "localize", interrupt)
+    monkeypatch.setattr(Localizer, "localize_with_copies", interrupt)
     assert _run("photos", "--out", "out") == 130
     assert json.loads(Path("out/run.json").read_text())["status"] == "interrupted"
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nclforensics.cli.app import main
-from nclforensics.pipelines.inference import Localizer
+from nclforensics.pipelines.inference import Localization, Localizer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,10 +39,10 @@ def test_json_is_one_document(capsys: pytest.CaptureFixture[str]) -> None:
 def test_other_results_end_with_20(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """The outcome says how far off they are, and the error what to do."""
 
-    def constant(_: Localizer, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return np.full(image.shape[:2], 0.5, np.float32)
+    def constant(_: Localizer, image: NDArray[np.uint8]) -> Localization:
+        return Localization(np.full(image.shape[:2], 0.5, np.float32), ())
 
-    monkeypatch.setattr(Localizer, "localize", constant)
+    monkeypatch.setattr(Localizer, "localize_with_copies", constant)
     assert _run() == 20
     captured = capsys.readouterr()
     assert "FAILED" in captured.out

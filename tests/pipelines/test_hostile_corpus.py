@@ -14,7 +14,7 @@ import pytest
 from nclforensics.config import ScanConfig
 from nclforensics.networks.weights import load_model
 from nclforensics.pipelines import scan_engine
-from nclforensics.pipelines.inference import Localizer
+from nclforensics.pipelines.inference import Localization, Localizer
 from nclforensics.pipelines.outputs import RESULTS_FILE
 from nclforensics.pipelines.scan import scan_images
 from nclforensics.pipelines.scan_plan import plan_scan
@@ -31,6 +31,8 @@ from tests.tiny_model import write_model
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 MOST_PIXELS = 1_000_000  # so that a bomb is anything above it
 
@@ -76,11 +78,15 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     start = time.monotonic()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scan_engine, "DECODERS", 2)
-        patch.setattr(Localizer, "localize", lambda _, pixels: np.zeros(pixels.shape[:2], np.float32))
+        patch.setattr(Localizer, "localize_with_copies", _nothing_found)
         list(scan_images(plan, model, ScanConfig(device="cpu", max_pixels=MOST_PIXELS)))
     seconds = time.monotonic() - start
     lines = (out / RESULTS_FILE).read_text(encoding="ascii").splitlines()
     return Corpus(whole, unusable, either, [json.loads(line) for line in lines], out, seconds)
+
+
+def _nothing_found(_: Localizer, pixels: NDArray[np.uint8]) -> Localization:
+    return Localization(np.zeros(pixels.shape[:2], np.float32), ())
 
 
 def _write(folder: Path, files: dict[str, bytes]) -> set[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from nclforensics.errors import DeviceUnavailableError, ShapeError, UsageError
+from nclforensics.matching.copies import find_copies
 from nclforensics.pipelines import inference
 from nclforensics.pipelines.device import select_device
-from nclforensics.matching.copies import find_copies
 from nclforensics.pipelines.inference import COPY_SCORE, Localizer, with_copies
 from tests.factories import make_image
 from tests.tiny_model import make_network

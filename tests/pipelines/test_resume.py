@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from nclforensics.errors import MissingInputError, NclfError, OutputError, UsageError, WeightsMismatchError
 from nclforensics.networks.weights import LoadedModel, load_model
-from nclforensics.pipelines.inference import Localizer
+from nclforensics.pipelines.inference import Localization, Localizer
 from nclforensics.pipelines.outputs import digest_of, encode_png, locked
 from nclforensics.pipelines.resume import EarlierRecords, parse_line
 from nclforensics.pipelines.run_document import Custody
@@ -56,13 +56,13 @@ def complete(model: LoadedModel, photos: Path, tmp_path: Path) -> dict[str, byte
 def localized(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     """Return a list that grows by the shape of each image that the network sees."""
     shapes: list[tuple[int, ...]] = []
-    localize = Localizer.localize
+    localize = Localizer.localize_with_copies
 
-    def counting(self: Localizer, image: NDArray[Any]) -> NDArray[Any]:
+    def counting(self: Localizer, image: NDArray[Any]) -> Localization:
         shapes.append(image.shape)
         return localize(self, image)
 
-    monkeypatch.setattr(Localizer, "localize", counting)
+    monkeypatch.setattr(Localizer, "localize_with_copies", counting)
     return shapes
 
 

@@ -16,7 +16,7 @@ from nclforensics.config import ScanConfig
 from nclforensics.errors import OutputError, UsageError
 from nclforensics.networks.weights import LoadedModel, load_model
 from nclforensics.pipelines import examination, scan_engine
-from nclforensics.pipelines.inference import Localizer
+from nclforensics.pipelines.inference import Localization, Localizer
 from nclforensics.pipelines.outputs import encode_png
 from nclforensics.pipelines.run_document import Custody, describe_threshold
 from nclforensics.pipelines.scan import scan_images
@@ -245,13 +245,13 @@ def test_a_file_that_changes_meanwhile_is_skipped(
     model: LoadedModel, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A finding is about the file with the digest beside it, or there is none."""
-    localize = Localizer.localize
+    localize = Localizer.localize_with_copies
 
-    def tampering(self: Localizer, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def tampering(self: Localizer, image: NDArray[np.uint8]) -> Localization:
         (photos / "a.png").write_bytes(b"other")
         return localize(self, image)
 
-    monkeypatch.setattr(Localizer, "localize", tampering)
+    monkeypatch.setattr(Localizer, "localize_with_copies", tampering)
     (outcome,) = _scan(model, [photos / "a.png"], tmp_path / "out")
     assert isinstance(outcome, SkippedImage)
     assert "changed while" in outcome.reason
@@ -267,7 +267,7 @@ def test_an_image_too_large_for_the_memory_is_skipped(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(Localizer, "localize", fail)
+    monkeypatch.setattr(Localizer, "localize_with_copies", fail)
     (outcome,) = _scan(model, [photos / "a.png"], tmp_path / "out")
     assert isinstance(outcome, SkippedImage)
     assert "--tile" in outcome.reason
@@ -281,7 +281,7 @@ def test_a_bug_is_not_taken_for_a_bad_image(
     def fail(*_: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(Localizer, "localize", fail)
+    monkeypatch.setattr(Localizer, "localize_with_copies", fail)
     with pytest.raises(RuntimeError, match="a bug"):
         _scan(model, [photos / "a.png"], tmp_path / "out")
     assert json.loads((tmp_path / "out" / "run.json").read_text())["status"] == "failed"
@@ -291,7 +291,8 @@ def test_scores_that_are_no_numbers_are_no_finding(
     model: LoadedModel, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An empty mask made of NaN would read as "no localized evidence"."""
-    monkeypatch.setattr(Localizer, "localize", lambda *_: np.full((80, 96), np.nan, np.float32))
+    nothing = Localization(np.full((80, 96), np.nan, np.float32), ())
+    monkeypatch.setattr(Localizer, "localize_with_copies", lambda *_: nothing)
     (outcome,) = _scan(model, [photos / "a.png"], tmp_path / "out")
     assert isinstance(outcome, SkippedImage)
 

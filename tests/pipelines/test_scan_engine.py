@@ -17,7 +17,7 @@ from nclforensics.networks.weights import LoadedModel, load_model
 from nclforensics.pipelines import outputs, scan_engine
 from nclforensics.pipelines.decoder_pool import DecoderPool
 from nclforensics.pipelines.examination import Examiner
-from nclforensics.pipelines.inference import Localizer
+from nclforensics.pipelines.inference import Localization, Localizer
 from nclforensics.pipelines.scan import scan_images
 from nclforensics.pipelines.scan_plan import plan_scan
 from nclforensics.results import SkippedImage
@@ -69,7 +69,7 @@ def test_stages_overlap(model: LoadedModel, tmp_path: Path, monkeypatch: pytest.
     localize, conclude = Examiner.localize, Examiner.conclude
     calls = []
 
-    def localize_and_meet(self: Examiner, loaded: LoadedImage) -> NDArray[Any]:
+    def localize_and_meet(self: Examiner, loaded: LoadedImage) -> Localization:
         calls.append(loaded)
         if len(calls) == 2:
             meeting.wait(timeout=20)
@@ -109,13 +109,13 @@ def test_the_number_of_images_under_way_is_bounded(
         read.append(path.name)
         return read_image(self, path)
 
-    def held_up(_: Localizer, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def held_up(_: Localizer, image: NDArray[np.uint8]) -> Localization:
         time.sleep(0.02)
         seen.append(len(read) - len(seen))
-        return np.zeros(image.shape[:2], np.float32)
+        return Localization(np.zeros(image.shape[:2], np.float32), ())
 
     monkeypatch.setattr(DecoderPool, "submit", submit)
-    monkeypatch.setattr(Localizer, "localize", held_up)
+    monkeypatch.setattr(Localizer, "localize_with_copies", held_up)
     scan_folder(model, write_photos(tmp_path / "photos", count=12), tmp_path / "out")
     assert max(seen) <= scan_engine.IMAGES_UNDER_WAY
 

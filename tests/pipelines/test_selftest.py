@@ -11,7 +11,7 @@ import pytest
 
 from nclforensics.errors import VerificationError
 from nclforensics.networks.weights import bundled_models, load_model
-from nclforensics.pipelines.inference import Localizer
+from nclforensics.pipelines.inference import Localization, Localizer
 from nclforensics.pipelines.selftest import DOCUMENT, MASK, PHOTO, make_selftest, run_selftest
 from tests.factories import make_image
 from tests.tiny_model import write_model
@@ -34,12 +34,13 @@ def folder(tmp_path: Path) -> Path:
 
 
 def _disturb(monkeypatch: pytest.MonkeyPatch, amount: float) -> None:
-    localize = Localizer.localize
+    localize = Localizer.localize_with_copies
 
-    def other_processor(self: Localizer, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return (localize(self, image) + np.float32(amount)).clip(0, 1)
+    def other_processor(self: Localizer, image: NDArray[np.uint8]) -> Localization:
+        localization = localize(self, image)
+        return localization._replace(score_map=(localization.score_map + np.float32(amount)).clip(0, 1))
 
-    monkeypatch.setattr(Localizer, "localize", other_processor)
+    monkeypatch.setattr(Localizer, "localize_with_copies", other_processor)
 
 
 def test_the_same_machine_is_identical(folder: Path) -> None:

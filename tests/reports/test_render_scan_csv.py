@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 from typing import TYPE_CHECKING
 
 import pytest
 
 from nclforensics.reports.render_scan_csv import COLUMNS, render_scan_csv
-from tests.scan_runs import FACTS, make_document, make_finding, make_skipped
+from tests.scan_runs import COPY, FACTS, make_document, make_finding, make_skipped
 
 if TYPE_CHECKING:
     from nclforensics.results import Outcome
@@ -39,6 +40,12 @@ def test_a_row_says_everything_about_its_image() -> None:
         "weights_sha256": "f" * 64,
     }
     assert {name: row[name] for name in expected} == expected
+
+
+def test_copies_are_told_with_where_they_come_from() -> None:
+    """Where it is known which place is the copy."""
+    (row,) = _rows(make_finding(copies=(COPY, dataclasses.replace(COPY, directed=False))))
+    assert row["copies"] == "10 20 31 42 from 1 2 30 40; 10 20 31 42 and 1 2 30 40"
 
 
 def test_quality_facts_have_columns() -> None:

@@ -9,10 +9,11 @@ import re
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 
+from nclforensics.reports.copy_words import copy_in_words
 from nclforensics.reports.render_scan_html import render_scan_html
 from nclforensics.reports.scan_document import Entry, Pictures
 from nclforensics.results import ScoreMeaning
-from tests.scan_runs import FACTS, make_document, make_finding, make_quiet_finding, make_skipped
+from tests.scan_runs import COPY, FACTS, make_document, make_finding, make_quiet_finding, make_skipped
 
 if TYPE_CHECKING:
     from nclforensics.results import Outcome
@@ -110,11 +111,13 @@ def test_many_pictures_lie_beside_the_page() -> None:
 
 def test_every_image_is_in_the_page_with_its_facts() -> None:
     """Scanned or skipped, in the order of the records."""
-    scanned, quiet, skipped = _records(_page(make_finding(orientation=6), make_quiet_finding(), make_skipped()))
+    finding = make_finding(orientation=6, copies=(COPY,))
+    scanned, quiet, skipped = _records(_page(finding, make_quiet_finding(), make_skipped()))
     assert (scanned["outcome"], scanned["score"], scanned["shown"]) == ("localized evidence", 0.98, [80, 120])
     assert scanned["regions"][0]["box"] == [10, 20, 30, 40]
     assert scanned["regions"][0]["shown"] == [20, 10, 40, 30]
-    assert quiet["regions"] == []
+    assert scanned["copies"] == [copy_in_words(COPY)]
+    assert (quiet["regions"], quiet["copies"]) == ([], [])
     assert skipped["reason"] == "Cannot decode: the file is cut short."
     assert "score" not in skipped
 

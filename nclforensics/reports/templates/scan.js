@@ -238,6 +238,10 @@ function pairs(items) {
   return list;
 }
 
+function list(texts) {
+  return make("ul", {}, ...texts.map((text) => make("li", {}, text)));
+}
+
 function regionTable(record) {
   const head = ["no.", "x", "y", "width", "height", "area", "mean", "max"];
   const body = make("tbody");
@@ -267,6 +271,7 @@ function facts(record) {
       heading(`Regions of elevated score: ${record.regions.length}`),
     );
     if (record.regions.length) parts.push(regionTable(record));
+    if (record.copies.length) parts.push(heading("Content found twice"), list(record.copies));
   }
   const file = [];
   if (record.score !== undefined) {
