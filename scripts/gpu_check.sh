@@ -44,9 +44,9 @@ step() {
 } >"$report"
 
 step kernels-info 60 "$python" -m nclforensics kernels info
-step tests 150 "$python" -m pytest -m gpu -k "not sanitizer" tests
+step tests 150 "$python" -m pytest -n 0 -m gpu -k "not sanitizer" tests
 step benchmark "$((60 * minutes + 40))" "$python" benchmarks/pair_similarity.py --minutes "$minutes" --out "$folder"
-step sanitizer 120 "$python" -m pytest -m gpu -k sanitizer tests/ops/test_gpu.py
+step sanitizer 120 "$python" -m pytest -n 0 -m gpu -k sanitizer tests/ops/test_gpu.py
 verdict="All steps passed."
 [ "$failed" -eq 0 ] || verdict="At least one step failed."
 command -v compute-sanitizer >/dev/null || verdict+=" The sanitizer did not run: compute-sanitizer is not installed."
