@@ -300,6 +300,8 @@ class EvalConfig:
         precision: As in `ScanConfig`.
         bootstrap: Number of resamples behind the intervals of means.
         seed: Seeds the bootstrap and the choice of the images that `robustness` measures.
+        both_places: Mark the original of a copy too, for ground truth that marks it. The masks of most sets, and what
+            is trained on, mark the copy only.
         robustness: Measure degraded copies of the images too.
         robustness_limit: Largest number of tampered, and of authentic, images that are measured at every level of every
             degradation; 0 takes all.
@@ -311,6 +313,7 @@ class EvalConfig:
     tile: int = 5120
     device: DeviceName = "auto"
     precision: Literal["fp32", "bf16"] = "fp32"
+    both_places: bool = False
     bootstrap: int = 1000
     seed: int = 0
     robustness: bool = False

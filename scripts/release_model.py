@@ -36,23 +36,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="run folder of `nclf train`; its name becomes the model's name")
     parser.add_argument("--sets", type=Path, nargs="+", required=True, help="folders with manifest.csv, masks, images")
+    parser.add_argument("--both-places", nargs="*", default=[], help="sets whose masks mark the original of a copy too")
     arguments = parser.parse_args()
     folder = MODELS / arguments.run.resolve().name
     folder.mkdir(exist_ok=True)
     for name in ("weights.safetensors", "manifest.toml", "config.toml"):
         shutil.copyfile(arguments.run / "model" / name, folder / name)
     model = load_model(folder)
-    reports = {path.name: measure(model, path) for path in arguments.sets}
+    both = set(arguments.both_places)
+    reports = {path.name: measure(model, path, both_places=path.name in both) for path in arguments.sets}
     summary = {name: summarize(report) for name, report in reports.items()}
     (folder / "evaluation.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     update_card(folder / "card.md", figures(model, reports))
 
 
-def measure(model: LoadedModel, path: Path) -> EvaluationReport:
+def measure(model: LoadedModel, path: Path, *, both_places: bool) -> EvaluationReport:
     """Evaluate the model on one set, at native size."""
     print(f"measuring {path.name}", file=sys.stderr)
-    localizer = Localizer(model.network, device=select_device("cpu"))
-    return run_evaluation(load_set(str(path)), localizer, EvalConfig(), model=facts_of(model))
+    localizer = Localizer(model.network, device=select_device("cpu"), both_places=both_places)
+    config = EvalConfig(both_places=both_places)
+    return run_evaluation(load_set(str(path)), localizer, config, model=facts_of(model))
 
 
 def summarize(report: EvaluationReport) -> dict[str, Any]:

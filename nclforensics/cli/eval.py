@@ -82,6 +82,9 @@ MinRegionOption: TypeAlias = Annotated[
         max=1,
     ),
 ]
+BothPlacesOption: TypeAlias = Annotated[
+    bool, typer.Option("--both-places", help="Mark the original of a copy too: for ground truth that marks both.")
+]
 RobustnessOption: TypeAlias = Annotated[
     bool, typer.Option("--robustness", help="Also measure under JPEG, blur, noise, resizing, gamma and reposting.")
 ]
@@ -110,6 +113,7 @@ def evaluate(
     protocol: ProtocolOption = ProtocolName.NATIVE,
     fpr: RateOption = 0.05,
     min_region: MinRegionOption = None,
+    both_places: BothPlacesOption = False,
     robustness: RobustnessOption = False,
     robustness_limit: RobustnessLimitOption = 100,
     weights: WeightsOption = None,
@@ -144,6 +148,7 @@ def evaluate(
         device=device,
         precision=precision.value,
         protocol=protocol.value,
+        both_places=both_places,
         robustness=robustness,
         robustness_limit=robustness_limit,
     )
@@ -186,7 +191,13 @@ def _measure(
     target = select_device(config.device)
     if (slow := bf16_note(target, config.precision)) is not None:
         print_note(slow, quiet=quiet)
-    localizer = Localizer(model.network, device=target, tile=config.tile, precision=config.precision)
+    localizer = Localizer(
+        model.network,
+        device=target,
+        tile=config.tile,
+        precision=config.precision,
+        both_places=config.both_places,
+    )
     reports = []
     for number, dataset in enumerate(loaded):
         with _StageBars(dataset.name, quiet=quiet) as stages:

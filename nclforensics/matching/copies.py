@@ -75,7 +75,11 @@ class CopyMoveMap:
 
 
 def find_copies(
-    image: NDArray[np.uint8], *, scores: NDArray[np.float32] | None = None, max_pixels: int = MOST_PIXELS
+    image: NDArray[np.uint8],
+    *,
+    scores: NDArray[np.float32] | None = None,
+    both_places: bool = False,
+    max_pixels: int = MOST_PIXELS,
 ) -> CopyMoveMap:
     """Find copied parts of an image.
 
@@ -85,6 +89,7 @@ def find_copies(
         image: uint8 (H, W, 3) RGB.
         scores: Of another method, float32 (H, W) in [0, 1]: they tell a copy from its original, and confirm copies
             whose agreement alone would not suffice (direction.py). Without, both places are marked.
+        both_places: Mark the original of a copy in any case.
         max_pixels: A larger image is examined reduced to so many pixels, at least 10,000.
 
     Returns:
@@ -110,7 +115,7 @@ def find_copies(
         scores = np.asarray(cv2.resize(scores, size, interpolation=cv2.INTER_AREA), np.float32)
     judged = [_judged(copy, (size[1], size[0]), scores) for copy in found]
     judged.sort(key=lambda each: -each.score)
-    score_map = _painted(judged)
+    score_map = _painted(judged, both_places=both_places)
     if scale < 1:
         score_map = np.asarray(cv2.resize(score_map, (width, height), interpolation=cv2.INTER_NEAREST), np.float32)
     factors = (width / size[0], height / size[1])
@@ -182,10 +187,10 @@ def _judged(copy: Verified, shape: tuple[int, int], scores: NDArray[np.float32] 
     return _Judged(copy, places, affine, directed=suspicion.copy is not None, score=score)
 
 
-def _painted(judged: list[_Judged]) -> NDArray[np.float32]:
+def _painted(judged: list[_Judged], *, both_places: bool) -> NDArray[np.float32]:
     score_map = np.zeros(judged[0].places[0].shape, np.float32)
     for each in judged:
-        for place in each.places[1:] if each.directed else each.places:
+        for place in each.places[1:] if each.directed and not both_places else each.places:
             np.maximum(score_map, place * np.float32(each.score), out=score_map)
     return score_map
 

@@ -161,6 +161,10 @@ def warnings_for(
             f"Regions count from {config.min_region:g} of the area here, the model's thresholds hold for "
             f"{model.min_region:g}."
         )
+    if config.both_places:
+        notes.append(
+            "The original of a copy is marked too, as the ground truth is said to do; a scan marks the copy only."
+        )
     if protocol_named(config.protocol).resize is not None:
         notes.append("The model's own thresholds were calibrated at native size, and images are resized here.")
     return tuple(notes)

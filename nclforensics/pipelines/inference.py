@@ -71,7 +71,13 @@ class Localizer:
     """
 
     def __init__(
-        self, network: PivotNetwork, *, device: torch.device, tile: int = 5120, precision: str = "fp32"
+        self,
+        network: PivotNetwork,
+        *,
+        device: torch.device,
+        tile: int = 5120,
+        precision: str = "fp32",
+        both_places: bool = False,
     ) -> None:
         if precision not in ("fp32", "bf16"):
             raise UsageError(f'Expected the precision "fp32" or "bf16", got {precision!r}.')
@@ -86,6 +92,7 @@ class Localizer:
         self._skip_halo = _round_up(cast("Encoder", network.encoder).fine_reach, network.stride)
         self._whole = tile * tile
         self.precision = precision
+        self._both_places = both_places
 
     def localize(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the score map of `localize_with_copies`, shape (H, W), float32, in [0, 1]."""
@@ -116,7 +123,7 @@ class Localizer:
             score_map = self._localize(image)
         if not self.network.copy_matcher:
             return Localization(score_map, ())
-        found = find_copies(image, scores=score_map)
+        found = find_copies(image, scores=score_map, both_places=self._both_places)
         copies = tuple(copy for copy in found.regions if copy.score > WORKING_THRESHOLD)
         return Localization(with_copies(score_map, found), copies)
 

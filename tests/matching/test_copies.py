@@ -85,6 +85,13 @@ def test_more_suspicious_place_is_the_copy_and_marked_alone(*, swapped: bool) ->
     assert apply(best.affine, np.zeros((1, 2)))[0].tolist() == ([-140, -160] if swapped else [140, 160])
 
 
+def test_original_is_marked_too_where_that_is_asked_for() -> None:
+    """Some ground truth marks both places; which one is the copy is told all the same."""
+    found = find_copies(_moved(), scores=_scores(patch=0.1, place=0.6), both_places=True)
+    assert _overlap(found.score_map > WORKING_THRESHOLD, PATCH, PLACE) > 0.75
+    assert found.regions[0].directed
+
+
 def test_alike_places_are_both_marked() -> None:
     """Scores that hardly differ say nothing."""
     found = find_copies(_moved(), scores=_scores(patch=0.3, place=0.6))
