@@ -1,11 +1,12 @@
 """How often the copy-move matcher finds copies, and how often it takes something else for one.
 
-    python benchmarks/copy_move.py PHOTOS [--photos 200] [--forgeries 60] [--set PATH]...
+    python -m benchmarks.copy_move PHOTOS [--photos 200] [--forgeries 60] [--set PATH]... [--weights MODEL]
 
 False alarms are counted on photos as they are; recall on copy-moves forged from the held-out photos ("validation" of
 `nclf train`), by kind of transform and by ending; `--set` adds data sets as `nclf eval` takes them. A photo is flagged
 if more than 0.5 % of it scores above the working threshold; a forgery is found if at least a quarter of its mask does.
-Everything is drawn with fixed seeds.
+Everything is drawn with fixed seeds. With `--weights` the scores of a model tell copies from originals, as in a scan,
+and it is counted how often they are right: a copy is where the mask covers more of its box than of the other one.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from nclforensics.config import ForgeConfig
@@ -27,9 +29,11 @@ from nclforensics.data.images import find_images, read_image
 from nclforensics.data.photos import PhotoPool
 from nclforensics.data.sets import load_set
 from nclforensics.errors import NclfError
-from nclforensics.matching.copies import WORKING_THRESHOLD, find_copies
+from nclforensics.matching.copies import WORKING_THRESHOLD, CopiedRegion, find_copies
 from nclforensics.metrics.intervals import wilson_interval
 from nclforensics.metrics.pixel import auc, level_counts
+from nclforensics.networks.weights import load_model
+from nclforensics.pipelines.inference import Localizer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,19 +47,30 @@ FOUND: Final = 0.25
 
 
 class Clock:
-    """Runs the matcher and keeps count of the seconds of this process that it took, and of the pixels."""
+    """Runs the matcher and keeps count of the seconds of this process that it took, and of the pixels.
 
-    def __init__(self) -> None:
+    Args:
+        weights: Model whose scores tell copies from originals; empty for none.
+    """
+
+    def __init__(self, weights: str) -> None:
         self.seconds = 0.0
         self.pixels = 0
+        self.regions: tuple[CopiedRegion, ...] = ()  # of the last image
+        self.localizer: Localizer | None = None
+        if weights:
+            self.localizer = Localizer(load_model(weights).network, device=torch.device("cpu"))
+            self.localizer.network.copy_matcher = False
 
     def predict(self, image: Image) -> tuple[NDArray[np.float32], Mask]:
         """Return the score map and the prediction at the working threshold."""
+        scores = None if self.localizer is None else self.localizer.localize(image)
         start = time.process_time()
-        score_map = find_copies(image).score_map
+        found = find_copies(image, scores=scores)
         self.seconds += time.process_time() - start
-        self.pixels += score_map.size
-        return score_map, score_map > WORKING_THRESHOLD
+        self.pixels += found.score_map.size
+        self.regions = tuple(region for region in found.regions if region.score > WORKING_THRESHOLD)
+        return found.score_map, found.score_map > WORKING_THRESHOLD
 
 
 def main() -> None:
@@ -65,10 +80,11 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=200, dest="count", help="photos examined for false alarms")
     parser.add_argument("--forgeries", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0, help="of the choice of photos and of the forgeries")
+    parser.add_argument("--weights", default="", metavar="MODEL", help="of which the scores tell copy from original")
     parser.add_argument("--set", action="append", default=[], dest="sets", metavar="PATH")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
-    clock = Clock()
+    clock = Clock(arguments.weights)
     if arguments.forgeries:
         recall(arguments.photos, arguments.forgeries, arguments.seed, clock)
     if arguments.count:
@@ -111,9 +127,11 @@ def recall(folder: Path, count: int, seed: int, clock: Clock) -> None:
         Forge(pool, ForgeConfig(size=size, authentic=0, splice=0, copy_move=1, removal=0), seed=seed) for size in SIZES
     ]
     rows: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    told: list[bool | None] = []
     for index in range(count):
         sample = forges[index % len(forges)].sample(index)
         prediction = clock.predict(sample.image)[1]
+        told += [told_right(region, sample.mask) for region in clock.regions]
         share = float((prediction & sample.mask).sum() / sample.mask.sum())
         for name in ("all", *kinds_of(sample)):
             rows[name].append((share, f1(prediction, sample.mask)))
@@ -121,6 +139,17 @@ def recall(folder: Path, count: int, seed: int, clock: Clock) -> None:
     for name in sorted(rows):
         found = np.mean([share >= FOUND for share, _ in rows[name]])
         print(f"{name:<24}{len(rows[name]):>5}{found:>8.2f}{np.mean([value for _, value in rows[name]]):>8.2f}")
+    known = [right for right in told if right is not None]
+    print(f"copy told from original: {len(known)} of {len(told)} pairs of places, {sum(known)} rightly")
+
+
+def told_right(region: CopiedRegion, mask: Mask) -> bool | None:
+    """Return whether the place that is called the copy is it; None where neither is called so."""
+    if not region.directed:
+        return None
+    places = (region.source, region.target)
+    source, target = (float(mask[y : y + height, x : x + width].mean()) for x, y, width, height in places)
+    return target > source
 
 
 def kinds_of(sample: ForgedSample) -> Iterable[str]:

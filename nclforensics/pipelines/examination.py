@@ -112,10 +112,10 @@ class Examiner:
         score_map, min_region = localization.score_map, self.config.min_region
         prediction, regions = regions_above(score_map, threshold=self._threshold, min_region=min_region)
         files = {image.name + MASK_SUFFIX: encode_mask(prediction)}
+        copies = tuple(_copy(copy) for copy in localization.copies)
         if self.config.overlay:
-            files[image.name + OVERLAY_SUFFIX] = encode_png(
-                upright(render_overlay(loaded.pixels, score_map, prediction), loaded.orientation)
-            )
+            overlay = render_overlay(loaded.pixels, score_map, prediction, copies)
+            files[image.name + OVERLAY_SUFFIX] = encode_png(upright(overlay, loaded.orientation))
         if self.config.score_map:
             files[image.name + SCORE_SUFFIX] = encode_png(score_map_to_uint16(score_map))
         decision, reason = decide(prediction, loaded.quality)
@@ -139,7 +139,7 @@ class Examiner:
             min_region=min_region,
             tampered_share=float(prediction.mean()),
             regions=tuple(regions),
-            copies=tuple(_copy(copy) for copy in localization.copies),
+            copies=copies,
             tiles=self._localizer.number_of_tiles(height, width),
             device=self.device,
             quality=loaded.quality,

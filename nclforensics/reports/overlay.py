@@ -1,7 +1,8 @@
 """Pictures of a score map, for reading: the colour scale is the same for every image, never stretched to one.
 
 An overlay shows the photo with colour where the score is elevated (0 leaves the photo as it is, 1 is brightest) and
-the outline of the prediction in white on black, which is visible on any background.
+the outline of the prediction in white on black, which is visible on any background. Where a copy was told from its
+original, a box stands around the original and an arrow leads to the copy.
 """
 
 from __future__ import annotations
@@ -14,7 +15,11 @@ import numpy as np
 from nclforensics.errors import ShapeError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
+
+    from nclforensics.results import Copy
 
 STRONGEST_TINT: Final = 0.65  # share of colour at score 1: the photo beneath stays legible
 OUTLINE_DIVISOR: Final = 400  # an outline is as wide as 1/400 of the longer side, so that it survives a reduced view
@@ -27,14 +32,18 @@ _SCALE: Final[NDArray[np.uint8]] = np.asarray(
 
 
 def render_overlay(
-    image: NDArray[np.uint8], score_map: NDArray[np.float32], prediction: NDArray[np.bool_]
+    image: NDArray[np.uint8],
+    score_map: NDArray[np.float32],
+    prediction: NDArray[np.bool_],
+    copies: Sequence[Copy] = (),
 ) -> NDArray[np.uint8]:
-    """Return the photo with its score map in colour and the prediction's outline.
+    """Return the photo with its score map in colour, the prediction's outline, and where copies came from.
 
     Args:
         image: RGB, shape (H, W, 3), uint8.
         score_map: Scores, shape (H, W), in [0, 1].
         prediction: Shape (H, W), bool.
+        copies: In pixels of the image; those that are not directed are not drawn.
 
     Returns:
         RGB, shape (H, W, 3), uint8.
@@ -52,6 +61,9 @@ def render_overlay(
         rows = slice(top, top + strip)
         overlay[rows] = _tinted(image[rows], score_map[rows])
     _draw_outline(overlay, prediction)
+    for copy in copies:
+        if copy.directed:
+            _draw_origin(overlay, copy)
     return overlay
 
 
@@ -95,6 +107,16 @@ def _tinted(image: NDArray[np.uint8], score_map: NDArray[np.float32]) -> NDArray
     share = (levels.astype(np.float32) * (STRONGEST_TINT / 255))[:, :, None]
     mixed: NDArray[np.uint8] = np.rint(image * (1 - share) + _SCALE[levels] * share).astype(np.uint8)
     return mixed
+
+
+def _draw_origin(overlay: NDArray[np.uint8], copy: Copy) -> None:
+    source, target = copy.source, copy.target
+    corner = (source.x + source.width - 1, source.y + source.height - 1)
+    ends = [(box.x + box.width // 2, box.y + box.height // 2) for box in (source, target)]
+    width = max(1, max(overlay.shape) // OUTLINE_DIVISOR)
+    for color, thickness in (((0, 0, 0), 3 * width), ((255, 255, 255), width)):
+        cv2.rectangle(overlay, (source.x, source.y), corner, color, thickness)
+        cv2.arrowedLine(overlay, ends[0], ends[1], color, thickness, tipLength=0.1)
 
 
 def _draw_outline(overlay: NDArray[np.uint8], prediction: NDArray[np.bool_]) -> None:

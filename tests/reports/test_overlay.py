@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -17,7 +19,25 @@ from nclforensics.reports.overlay import (
     render_overlay,
     score_map_to_uint16,
 )
+from nclforensics.results import Box
 from tests.factories import make_image, make_mask
+from tests.scan_runs import COPY
+
+
+def test_an_arrow_leads_from_the_original_to_the_copy() -> None:
+    """White on black, with a box around the original; nothing is drawn where the two were not told apart."""
+    image, empty = np.full((120, 160, 3), 90, np.uint8), np.zeros((120, 160), bool)
+    plain = render_overlay(image, np.zeros((120, 160), np.float32), empty)
+    source, target = Box(x=10, y=10, width=30, height=40), Box(x=100, y=60, width=30, height=40)
+    copy = dataclasses.replace(COPY, source=source, target=target)
+    drawn = render_overlay(image, np.zeros((120, 160), np.float32), empty, [copy])
+    white = (drawn == 255).all(axis=2)
+    assert white[10, 10:40].all()
+    assert white[10:50, 39].all()
+    assert white[55, 70]  # halfway
+    assert not white[:, 125:].any()
+    unknown = dataclasses.replace(copy, directed=False)
+    assert np.array_equal(render_overlay(image, np.zeros((120, 160), np.float32), empty, [unknown]), plain)
 
 
 def test_a_score_of_zero_leaves_the_photo_as_it_is() -> None:
