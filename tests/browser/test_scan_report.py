@@ -9,10 +9,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nclforensics.pipelines.report import write_report
+from nclforensics.reports.copy_words import copy_in_words
 from nclforensics.reports.render_scan_html import render_scan_html
 from nclforensics.reports.scan_document import Entry, Pictures
 from tests.browser.webdriver import CHROMIUM, DRIVER, Browser
-from tests.scan_runs import make_document, make_finding, make_quiet_finding, make_skipped, write_run, write_scanned
+from tests.scan_runs import (
+    COPY,
+    make_document,
+    make_finding,
+    make_quiet_finding,
+    make_skipped,
+    write_run,
+    write_scanned,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +49,7 @@ def page(tmp_path: Path) -> Path:
     photos, out = tmp_path / "photos", tmp_path / "out"
     outcomes: list[Outcome] = [
         write_scanned(photos, out, "b10.png", image_score=0.95),
-        write_scanned(photos, out, "b9.png", image_score=0.99, orientation=6),
+        write_scanned(photos, out, "b9.png", image_score=0.99, orientation=6, copies=(COPY,)),
         make_finding(ONERROR, image_score=0.92),
         make_quiet_finding("calm.png"),
         make_skipped("torn.jpg"),
@@ -149,6 +158,9 @@ def test_an_image_is_shown_with_layers_and_boxes(browser: Browser, page: Path) -
     # The region 10,20 30x40 of 120 x 80 pixels, a quarter turn clockwise: 20,10 40x30 of 80 x 120.
     box = browser.run("const style = document.querySelector('#boxes div').style; return [style.left, style.top]")
     assert box == ["25%", "8.33333%"]
+    assert browser.run("return [...document.querySelectorAll('#viewer li')].map((item) => item.textContent)") == [
+        copy_in_words(COPY)
+    ]
     overlay = browser.run("return document.getElementById('layer').src")
     browser.run("document.querySelector('#layers input[value=mask]').click()")
     assert browser.run("return document.getElementById('layer').src") != overlay
