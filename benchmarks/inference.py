@@ -90,13 +90,15 @@ def main() -> None:
     model.network.copy_matcher = False  # no part of the network
     print_origin(model, arguments.threads)
     engines = make_engines(model, arguments.threads)
-    print("\n| engine | megapixels | MP/s | ratio | rounds | first call, s | largest score difference |")
-    print("|---|---|---|---|---|---|---|")
     for index, megapixels in enumerate(arguments.megapixels, start=1):
         # Small sizes need few seconds: they get an equal part of what is left, and leave most of it to the next.
         left = arguments.seconds - (time.perf_counter() - started)
         limit = left / (len(arguments.megapixels) - index + 1) / (4 if index < len(arguments.megapixels) else 1)
-        print_rows(run_rounds(engines, make_photo(megapixels), seconds=limit), megapixels)
+        measured = run_rounds(engines, make_photo(megapixels), seconds=limit)
+        if index == 1:  # engines that fail do so before
+            print("\n| engine | megapixels | MP/s | ratio | rounds | first call, s | largest score difference |")
+            print("|---|---|---|---|---|---|---|")
+        print_rows(measured, megapixels)
     if not arguments.no_memory:
         print(f"\n{scan_memory(arguments.weights)}")
 
@@ -122,16 +124,17 @@ def make_engines(model: LoadedModel, threads: int) -> dict[str, Engine]:
         "OpenVINO bf16, whole": lambda: with_openvino(onnx_bytes(model), threads, "bf16"),
     }
     engines: dict[str, Engine] = {}
-    first = make_photo(0.1)
     for name, make in makers.items():
         try:
-            engine = make()
-            engine(first)  # whether it works at all
+            engines[name] = make()
         except Exception as error:  # noqa: BLE001 - whatever an engine cannot do here is its line of the report
-            print(f"{name}: not measured, {type(error).__name__}: {str(error).splitlines()[0][:120]}")
-        else:
-            engines[name] = engine
+            print_failure(name, error)
     return engines
+
+
+def print_failure(name: str, error: Exception) -> None:
+    """Say why an engine has no rows."""
+    print(f"{name}: not measured, {type(error).__name__}: {str(error).splitlines()[0][:120]}")
 
 
 def at_once(model: LoadedModel) -> Engine:
@@ -180,11 +183,16 @@ def with_openvino(content: bytes, threads: int, precision: str) -> Engine:
 def run_rounds(engines: dict[str, Engine], image: NDArray[np.uint8], *, seconds: float) -> dict[str, Measured]:
     """Return what each engine took, round after round; no round is begun that is likely to end too late.
 
-    The first call is counted apart: in it, torch.compile compiles for this size.
+    The first call is counted apart: in it, torch.compile compiles for this size. An engine that fails in it is taken
+    out of `engines`.
     """
-    measured = {name: Measured() for name in engines}
-    for name, engine in engines.items():
-        measured[name].first = timed(engine, image)[0]
+    measured = {}
+    for name, engine in list(engines.items()):
+        try:
+            measured[name] = Measured(first=timed(engine, image)[0])
+        except Exception as error:  # noqa: BLE001 - as in make_engines
+            print_failure(name, error)
+            del engines[name]
     began, rounds = time.perf_counter(), 0
     while rounds == 0 or (time.perf_counter() - began) * (rounds + 1) / rounds < seconds:
         expected = None

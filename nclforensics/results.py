@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, TypeAlias, Union, get_args, get_origin, 
 from nclforensics.errors import UsageError
 
 RESULTS_SCHEMA_VERSION: Final = 3
+WITHOUT_COPIES: Final = 2  # the version before, whose findings had no `copies`: it is still read
 
 Decision = Literal["localized evidence", "no localized evidence", "inconclusive"]
 
@@ -243,12 +244,15 @@ def outcome_of_record(record: object) -> Outcome:
     if not isinstance(record, dict):
         raise ValueError(f"expected a JSON object, found {type(record).__name__}")  # noqa: TRY004 - a value of a file
     values = dict(record)
-    if (version := values.pop("schema_version", None)) != RESULTS_SCHEMA_VERSION:
+    version = values.pop("schema_version", None)
+    if version not in (RESULTS_SCHEMA_VERSION, WITHOUT_COPIES):
         raise ValueError(f"expected schema version {RESULTS_SCHEMA_VERSION}, found {version!r}")
     kinds: dict[object, type[Outcome]] = {"scanned": ScanFinding, "skipped": SkippedImage}
     status = values.pop("status", None)
     if not isinstance(status, str) or status not in kinds:
         raise ValueError(f'expected the status "scanned" or "skipped", found {status!r}')
+    if version == WITHOUT_COPIES and status == "scanned":
+        values.setdefault("copies", [])
     outcome = _from_json(values, kinds[status], where="record")
     assert isinstance(outcome, ScanFinding | SkippedImage)
     return outcome

@@ -61,6 +61,14 @@ def test_a_record_gives_its_outcome_back(outcome: Outcome) -> None:
     assert outcome_of_record(_as_json(outcome)) == outcome
 
 
+def test_a_record_of_the_version_before_is_read_without_copies() -> None:
+    """A scan that was made before can still be verified and reported."""
+    record = _as_json(FINDING) | {"schema_version": 2}
+    del record["copies"]
+    assert outcome_of_record(record) == dataclasses.replace(FINDING, copies=())
+    assert outcome_of_record(_as_json(SKIPPED) | {"schema_version": 2}) == SKIPPED
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -27,8 +27,7 @@ from nclforensics.pipelines.outputs import (
     remove_file,
     remove_temporaries,
 )
-from nclforensics.pipelines.records import record_line
-from nclforensics.results import ScanFinding, outcome_of_record
+from nclforensics.results import RESULTS_SCHEMA_VERSION, WITHOUT_COPIES, ScanFinding, outcome_of_record
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -186,8 +185,13 @@ def read_run(out: Path) -> dict[str, Any]:
 def parse_line(line: bytes) -> Outcome | None:
     """Return the outcome that a line of `results.jsonl` holds, None if the line is not exactly one of ours."""
     try:
-        outcome = outcome_of_record(json.loads(line))
-        same = record_line(outcome).encode() + b"\n" == line
+        read = json.loads(line)
+        outcome = outcome_of_record(read)
+        written = outcome.to_record()
+        if read["schema_version"] == WITHOUT_COPIES:
+            written["schema_version"] = WITHOUT_COPIES
+            written.pop("copies", None)
+        same = json.dumps(written, allow_nan=False).encode() + b"\n" == line
     except (ValueError, RecursionError):
         return None
     return outcome if same else None
@@ -196,7 +200,7 @@ def parse_line(line: bytes) -> Outcome | None:
 def still_holds(line: bytes, image: PlannedImage, config: ScanConfig, *, out: Path) -> ScanFinding | None:
     """Return the finding of an earlier record if input and outputs are unchanged, else None."""
     finding = parse_line(line)
-    if not isinstance(finding, ScanFinding):
+    if not isinstance(finding, ScanFinding) or json.loads(line)["schema_version"] != RESULTS_SCHEMA_VERSION:
         return None
     wanted = {MASK_SUFFIX: True, OVERLAY_SUFFIX: config.overlay, SCORE_SUFFIX: config.score_map}
     names = [image.name + suffix for suffix, is_wanted in wanted.items() if is_wanted]

@@ -143,10 +143,30 @@ def _edit_record(_: Path, out: Path) -> None:
     (out / "results.jsonl").write_text("".join(lines))
 
 
+def _age_record(_: Path, out: Path) -> None:
+    lines = (out / "results.jsonl").read_text().splitlines(keepends=True)
+    lines[1] = as_version_2(lines[1])
+    (out / "results.jsonl").write_text("".join(lines))
+
+
+def as_version_2(line: str) -> str:
+    """Return a record as it was written before there were copies in it."""
+    record = json.loads(line) | {"schema_version": 2}
+    del record["copies"]
+    return json.dumps(record) + "\n"
+
+
+def test_a_line_of_the_version_before_is_read(complete: dict[str, bytes]) -> None:
+    """By the report and the verification; exactly as it was written, or not at all."""
+    line = complete["results.jsonl"].splitlines(keepends=True)[0].decode()
+    assert parse_line(as_version_2(line).encode()) == parse_line(line.encode()) is not None
+    assert parse_line(as_version_2(line).replace('"format": "PNG"', '"format":"PNG"').encode()) is None
+
+
 @pytest.mark.parametrize(
     "change",
-    [_replace_photo, _damage_mask, _remove_mask, _edit_record],
-    ids=["input changed", "mask damaged", "mask gone", "record edited"],
+    [_replace_photo, _damage_mask, _remove_mask, _edit_record, _age_record],
+    ids=["input changed", "mask damaged", "mask gone", "record edited", "record of the version before"],
 )
 def test_what_no_longer_holds_is_scanned_again(
     model: LoadedModel,
