@@ -113,8 +113,7 @@ def find_copies(
         return CopyMoveMap(np.zeros((height, width), np.float32), ())
     if scores is not None and scale < 1:
         scores = np.asarray(cv2.resize(scores, size, interpolation=cv2.INTER_AREA), np.float32)
-    judged = [_judged(copy, (size[1], size[0]), scores) for copy in found]
-    judged.sort(key=lambda each: -each.score)
+    judged = sorted((_judged(copy, (size[1], size[0]), scores) for copy in found), key=lambda each: -each.score)
     score_map = _painted(judged, both_places=both_places)
     if scale < 1:
         score_map = np.asarray(cv2.resize(score_map, (width, height), interpolation=cv2.INTER_NEAREST), np.float32)
@@ -132,7 +131,7 @@ def _require_usable(image: NDArray[np.uint8], scores: NDArray[np.float32] | None
 
 
 def _copies(image: NDArray[np.uint8]) -> list[Verified]:
-    """Return the copies of an image of working size, best first."""
+    """Return the copies of an image of working size."""
     diagonal = float(np.hypot(*image.shape[:2]))
     apart, reach = max(LEAST_APART, APART * diagonal), max(LEAST_REACH, REACH * diagonal)
     grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
@@ -148,7 +147,7 @@ def _copies(image: NDArray[np.uint8]) -> list[Verified]:
         checked += 1
         if checked == CHECKED:
             break
-    return sorted(found, key=lambda copy: -copy.evidence)
+    return found
 
 
 def _is_known(hypothesis: Hypothesis, copy: Verified) -> bool:
