@@ -216,6 +216,22 @@ def test_copies_are_marked_where_the_model_asks_for_the_matcher() -> None:
     assert np.array_equal(told[145:195, 205:265], plain[145:195, 205:265])
 
 
+@pytest.mark.parametrize(("evidence", "count"), [(3.0, 1), (-1.0, 0)])
+def test_only_copies_that_are_likelier_than_repetitions_are_reported(
+    evidence: float, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A weak match that nothing confirms is neither marked nor in the record."""
+    monkeypatch.setattr("nclforensics.matching.verification.evidence", lambda *_, **__: evidence)
+    noise = np.random.default_rng(4).integers(0, 256, (240, 320, 3)).astype(np.uint8)
+    image = np.asarray(cv2.GaussianBlur(noise, (0, 0), 1.2), np.uint8)
+    image[20:100, 30:120] = image[130:210, 190:280]
+    network = make_network()
+    network.copy_matcher = True
+    found = Localizer(network, device=CPU).localize_with_copies(image)
+    assert len(found.copies) == count
+    assert bool((found.score_map >= COPY_SCORE).any()) == bool(count)
+
+
 def test_joining_the_copies_takes_little_memory_beside_the_map() -> None:
     """At a gigapixel every further array of the map's size takes 4 GB: a scan of one was killed by five of them."""
     copies = np.zeros((4096, 1024), np.float32)

@@ -8,11 +8,12 @@ import pytest
 
 from nclforensics.pipelines.outputs import encode_png
 from nclforensics.reports import render_scan_pdf as module
+from nclforensics.reports.copy_words import copy_in_words
 from nclforensics.reports.pdf_page import Paper
 from nclforensics.reports.render_scan_pdf import render_scan_pdf, shown_in_blocks
 from nclforensics.reports.scan_document import Entry, Pictures
 from tests.factories import make_image
-from tests.scan_runs import make_document, make_finding, make_quiet_finding, make_skipped
+from tests.scan_runs import COPY, make_document, make_finding, make_quiet_finding, make_skipped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,6 +68,13 @@ def test_the_chain_of_custody_is_on_the_cover(written: list[str]) -> None:
         assert expected in text
     assert "5.0% of 100 authentic photos" in text
     assert "The score is not a probability." in text
+
+
+def test_what_was_found_twice_is_told(written: list[str]) -> None:
+    """Below the regions of its image."""
+    _pdf([make_finding(copies=(COPY,))])
+    assert "found twice" in written
+    assert copy_in_words(COPY) in written
 
 
 def test_each_page_names_the_records_it_was_made_from(written: list[str]) -> None:
