@@ -298,10 +298,10 @@ class EvalConfig:
         tile: As in `ScanConfig`.
         device: As in `ScanConfig`.
         precision: As in `ScanConfig`.
-        bootstrap: Number of resamples behind the intervals of means.
-        seed: Seeds the bootstrap and the choice of the images that `robustness` measures.
         both_places: Mark the original of a copy too, for ground truth that marks it. The masks of most sets, and what
             is trained on, mark the copy only.
+        bootstrap: Number of resamples behind the intervals of means.
+        seed: Seeds the bootstrap and the choice of the images that `robustness` measures.
         robustness: Measure degraded copies of the images too.
         robustness_limit: Largest number of tampered, and of authentic, images that are measured at every level of every
             degradation; 0 takes all.
