@@ -258,6 +258,12 @@ def outcome_of_record(record: object) -> Outcome:
     return outcome
 
 
+def without_copies(record: dict[str, Any]) -> dict[str, Any]:
+    """Return what `to_record` gives as the version before wrote it."""
+    older = {name: value for name, value in record.items() if name != "copies"}
+    return older | {"schema_version": WITHOUT_COPIES}
+
+
 def _from_json(value: object, hint: Any, *, where: str) -> object:  # noqa: ANN401 - type hints have no common type
     """Return a JSON value as the type that a field of the classes above declares."""
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):

@@ -8,17 +8,10 @@ from typing import Any
 
 import pytest
 
-from nclforensics.results import Box, Copy, Outcome, Region, ScanFinding, SkippedImage, outcome_of_record
+from nclforensics.results import Outcome, Region, ScanFinding, SkippedImage, outcome_of_record
+from tests.scan_runs import COPY
 
 REGION = Region(x=1, y=2, width=3, height=4, area=5, mean_score=0.5, max_score=0.75)
-COPY = Copy(
-    source=Box(x=0, y=1, width=8, height=9),
-    target=Box(x=30, y=20, width=8, height=9),
-    directed=True,
-    matches=12,
-    correlation=0.97,
-    score=0.9,
-)
 FINDING = ScanFinding(
     path="a.jpg",
     sha256="0" * 64,

@@ -27,7 +27,13 @@ from nclforensics.pipelines.outputs import (
     remove_file,
     remove_temporaries,
 )
-from nclforensics.results import RESULTS_SCHEMA_VERSION, WITHOUT_COPIES, ScanFinding, outcome_of_record
+from nclforensics.results import (
+    RESULTS_SCHEMA_VERSION,
+    WITHOUT_COPIES,
+    ScanFinding,
+    outcome_of_record,
+    without_copies,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -189,8 +195,7 @@ def parse_line(line: bytes) -> Outcome | None:
         outcome = outcome_of_record(read)
         written = outcome.to_record()
         if read["schema_version"] == WITHOUT_COPIES:
-            written["schema_version"] = WITHOUT_COPIES
-            written.pop("copies", None)
+            written = without_copies(written)
         same = json.dumps(written, allow_nan=False).encode() + b"\n" == line
     except (ValueError, RecursionError):
         return None

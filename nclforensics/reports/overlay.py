@@ -113,14 +113,18 @@ def _draw_origin(overlay: NDArray[np.uint8], copy: Copy) -> None:
     source, target = copy.source, copy.target
     corner = (source.x + source.width - 1, source.y + source.height - 1)
     ends = [(box.x + box.width // 2, box.y + box.height // 2) for box in (source, target)]
-    width = max(1, max(overlay.shape) // OUTLINE_DIVISOR)
-    for color, thickness in (((0, 0, 0), 3 * width), ((255, 255, 255), width)):
+    for color, thickness in _strokes(overlay):
         cv2.rectangle(overlay, (source.x, source.y), corner, color, thickness)
         cv2.arrowedLine(overlay, ends[0], ends[1], color, thickness, tipLength=0.1)
 
 
 def _draw_outline(overlay: NDArray[np.uint8], prediction: NDArray[np.bool_]) -> None:
     contours, _ = cv2.findContours(prediction.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    width = max(1, max(prediction.shape) // OUTLINE_DIVISOR)
-    cv2.drawContours(overlay, contours, -1, (0, 0, 0), 3 * width)
-    cv2.drawContours(overlay, contours, -1, (255, 255, 255), width)
+    for color, thickness in _strokes(overlay):
+        cv2.drawContours(overlay, contours, -1, color, thickness)
+
+
+def _strokes(overlay: NDArray[np.uint8]) -> tuple[tuple[tuple[int, int, int], int], ...]:
+    """Return colours and widths, in this order, of a line that is visible on any background."""
+    width = max(1, max(overlay.shape[:2]) // OUTLINE_DIVISOR)
+    return ((0, 0, 0), 3 * width), ((255, 255, 255), width)
