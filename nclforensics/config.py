@@ -166,6 +166,8 @@ class ForgeConfig:
         web: Share of samples, among those without a simulated camera, whose host, and most donors, are small JPEGs as
             the web has them: made smaller, saved at quality 55 to 95; the forgery stays lossless or is saved at quality
             75 to 100.
+        resized: Share of those pictures of the web that were resized after they had been saved: before the edit, after
+            it, or both. Most of their donors were resized too.
         hard_light: Share of hosts, and of donors, taken in a light that blows out highlights or blackens shadows.
     """
 
@@ -179,6 +181,7 @@ class ForgeConfig:
     camera: float = 0.3
     recompressed: float = 0.0
     web: float = 0.0
+    resized: float = 0.0
     hard_light: float = 0.0
 
 

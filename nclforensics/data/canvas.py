@@ -30,12 +30,14 @@ class Canvas:
         mask: bool (S, S), the pixels changed so far.
         origin: What kind of picture the image was before.
         hard_light: Share of the donors that were taken in a hard light.
+        resized: Share of the donors that were resized after their own history.
     """
 
     image: Image
     mask: NDArray[np.bool_]
     origin: Origin = "photo"
     hard_light: float = 0.0
+    resized: float = 0.0
 
     @property
     def side(self) -> int:

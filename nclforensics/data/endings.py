@@ -14,6 +14,7 @@ import numpy as np
 
 from nclforensics.data.histories import (
     GRID_STARTS,
+    RESIZE_SCALES,
     Image,
     Step,
     apply_step,
@@ -115,11 +116,22 @@ def _draw_steps(rng: np.random.Generator, name: str) -> tuple[list[Step], Step |
     return steps, saved if chance(rng, 0.6) else None
 
 
-def draw_web_ending(rng: np.random.Generator, *, size: int) -> Ending:
-    """Draw how a picture of the web ends: it keeps its size, and most editors save it lossless or at a high quality."""
+def draw_web_ending(rng: np.random.Generator, *, size: int, room: int | None = None) -> Ending:
+    """Draw how a picture of the web ends: most editors save it lossless or at a high quality.
+
+    Args:
+        rng: The sample's generator.
+        size: Side of the finished sample.
+        room: Shortest side of the host photo if the picture is resized before it is saved; None: it keeps its size.
+    """
     qualities = [None, (95, 100), (75, 94)][int(rng.choice(3, p=WEB_SHARES))]
     last = draw_jpeg(rng, low=qualities[0], high=qualities[1]) if qualities else None
-    return Ending("web", size, size, last=last)
+    if room is None:
+        return Ending("web", size, size, last=last)
+    scale = float(np.exp(rng.uniform(*np.log(RESIZE_SCALES))))
+    canvas = min(room, round(size / scale))
+    resampling = "area" if canvas > size and chance(rng, 0.5) else str(rng.choice(["linear", "cubic"]))
+    return Ending("web", canvas, size, resampling, last=last)
 
 
 def saved_again(rng: np.random.Generator, ending: Ending) -> Ending:

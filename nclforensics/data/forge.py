@@ -24,6 +24,7 @@ from nclforensics.data.histories import (
     apply_step,
     chance,
     draw_origin_steps,
+    draw_resize,
 )
 from nclforensics.data.photos import GRID, Photo, PhotoPool
 from nclforensics.data.removal import removal
@@ -42,6 +43,10 @@ VISIBLE_CHANGE: Final = 2.0  # grey levels: an edit below this on average cannot
 LARGEST: Final = {"splice": 1.0, "copy_move": 0.2, "removal": 0.15}  # share of the canvas, below the configured limit
 LOSSLESS_SHARE: Final = 0.5  # of the camera samples: those that were never saved as JPEG are the purest lesson
 LARGE_REGION: Final = 0.03  # share of the canvas from which on areas are drawn evenly in half of the samples
+# Of the pictures that were resized: how many before the edit, how many of these after it too, how many of their donors.
+RESIZED_BEFORE: Final = 0.65
+RESIZED_AGAIN: Final = 0.2
+RESIZED_DONORS: Final = 0.7
 VIEWS: Final = 4  # views compared when the sample is to show contrasting textures
 
 
@@ -102,15 +107,25 @@ class Forge:
         # Shares of 0 draw nothing: the samples stay those of older models.
         web = not camera and self.config.web > 0 and chance(rng, self.config.web)
         origin: Origin = "camera" if camera else "web" if web else "photo"
+        resized = web and self.config.resized > 0 and chance(rng, self.config.resized)
+        at_opening = resized and chance(rng, RESIZED_BEFORE)
+        at_ending = resized and (not at_opening or chance(rng, RESIZED_AGAIN))
         if web:
-            ending = draw_web_ending(rng, size=size)
+            ending = draw_web_ending(rng, size=size, room=host.shortest_side if at_ending else None)
         else:
             ending = draw_ending(rng, size=size, room=host.shortest_side, lossless=lossless)
         if self.config.recompressed and chance(rng, self.config.recompressed):
             ending = saved_again(rng, ending)
         canvas, opening = _open_canvas(
-            rng, host, ending, contrasting=chance(rng, 0.25), origin=origin, hard_light=self.config.hard_light
+            rng,
+            host,
+            ending,
+            contrasting=chance(rng, 0.25),
+            origin=origin,
+            hard_light=self.config.hard_light,
+            resized=at_opening,
         )
+        canvas.resized = RESIZED_DONORS if resized else 0.0
         edits: list[Step] = []
         if kind != "authentic":
             before = canvas.image.copy()
@@ -153,7 +168,7 @@ def _checked_shares(config: ForgeConfig) -> list[float]:
         raise ConfigError(f'Expected forge "size" to be a multiple of 8 and at least 64, got {config.size}.')
     if not 0 < config.min_area < config.max_area <= 1:
         raise ConfigError(f"Expected 0 < min_area < max_area <= 1, got {config.min_area} and {config.max_area}.")
-    for name in ("camera", "recompressed", "web", "hard_light"):
+    for name in ("camera", "recompressed", "web", "resized", "hard_light"):
         if not 0 <= getattr(config, name) <= 1:
             raise ConfigError(f'Expected forge "{name}" to be a share from 0 to 1, got {getattr(config, name)}.')
     shares = [float(getattr(config, kind)) for kind in KINDS]
@@ -165,10 +180,19 @@ def _checked_shares(config: ForgeConfig) -> list[float]:
 
 
 def _open_canvas(
-    rng: np.random.Generator, host: Photo, ending: Ending, *, contrasting: bool, origin: Origin, hard_light: float
+    rng: np.random.Generator,
+    host: Photo,
+    ending: Ending,
+    *,
+    contrasting: bool,
+    origin: Origin,
+    hard_light: float,
+    resized: bool,
 ) -> tuple[Canvas, Step]:
-    """Cut the canvas out of the host and give it the host's own history."""
-    size = (ending.canvas, ending.canvas)
+    """Cut the canvas out of the host and give it the host's own history; `resized` resizes it after that."""
+    final = (ending.canvas, ending.canvas)
+    before, after = draw_resize(rng, final, room=host.shortest_side) if resized else (final, None)
+    size = (before[0], before[1])
     turned = chance(rng, 0.05)
     resized = turned or chance(rng, 0.2)
     views = []
@@ -181,9 +205,11 @@ def _open_canvas(
     steps = draw_origin_steps(rng, origin, hard_light=hard_light)
     if steps and steps[-1]["op"] == "jpeg" and chance(rng, 0.2):
         steps[-1]["phase"] = [int(v) for v in rng.integers(0, GRID_STARTS, 2)]
+    if after is not None:
+        steps.append(after)
     for step in steps:
         image = apply_step(image, step)
-    return Canvas(image, np.zeros(size, np.bool_), origin, hard_light), {"view": view, "steps": steps}
+    return Canvas(image, np.zeros(final, np.bool_), origin, hard_light), {"view": view, "steps": steps}
 
 
 def _texture_contrast(image: Image) -> float:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nclforensics.data.camera import CAMERA_SCALES, apply_camera, draw_camera
+from nclforensics.data.views import INTERPOLATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +31,8 @@ SUBSAMPLINGS: Final = {
 FILTER_SHARES: Final = {"blur": 0.2, "sharpen": 0.17, "noise": 0.2, "tone": 0.3, "vignette": 0.08, "median": 0.05}
 NOISE_SIDE: Final = 1024
 WEB_SCALES: Final = (0.25, 0.7)  # a picture of the web shows most of a photo
+RESIZE_SCALES: Final = (0.45, 1.6)
+LARGEST_STRETCH: Final = 0.2  # logarithm: 1.2 times as wide and 1.2 times less high, or the other way round
 GRID_STARTS: Final = 8  # JPEG blocks are 8 pixels wide, so a grid can start in 8 places each way
 
 
@@ -136,6 +139,28 @@ def _vignette(image: Image, step: Step) -> Image:
     return _u8(cv2.multiply(image, cv2.merge([shade, shade, shade]), dtype=cv2.CV_8U))
 
 
+def _resize(image: Image, step: Step) -> Image:
+    height, width = step["size"]
+    return _u8(cv2.resize(image, (width, height), interpolation=INTERPOLATIONS[step["resampling"]]))
+
+
+def draw_resize(rng: np.random.Generator, size: tuple[int, ...], *, room: int | None = None) -> tuple[list[int], Step]:
+    """Draw a resizing to `size`, one in three not to the same shape; return the size before it, and the step.
+
+    Args:
+        rng: The sample's generator.
+        size: Height and width afterwards.
+        room: No side is longer before; None: any may be.
+    """
+    scale = np.exp(rng.uniform(*np.log(RESIZE_SCALES)))
+    stretch = np.exp(rng.uniform(-LARGEST_STRETCH, LARGEST_STRETCH)) if chance(rng, 0.33) else 1.0
+    sides = (size[0] / scale / stretch, size[1] / scale * stretch)
+    before = [min(max(GRID_STARTS, round(side)), room or round(side) + GRID_STARTS) for side in sides]
+    smaller = before[0] > size[0] and before[1] > size[1]
+    resampling = "area" if smaller and chance(rng, 0.5) else str(rng.choice(["linear", "cubic"]))
+    return before, {"op": "resize", "size": [int(side) for side in size[:2]], "resampling": resampling}
+
+
 def draw_filter(rng: np.random.Generator) -> Step:
     """Draw one edit of a whole image: blur, sharpening, noise, tone, vignette or median."""
     op = str(
@@ -181,6 +206,7 @@ STEPS: Final[dict[str, Callable[[Image, Step], Image]]] = {
     "jpeg": _recompress,
     "median": _median,
     "noise": _noise,
+    "resize": _resize,
     "sharpen": _sharpen,
     "tone": _tone,
     "vignette": _vignette,

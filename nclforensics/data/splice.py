@@ -18,12 +18,15 @@ from nclforensics.data.histories import (
     draw_filter,
     draw_jpeg,
     draw_origin_steps,
+    draw_resize,
     draw_source_steps,
 )
 from nclforensics.data.shapes import INSIDE, Stencil, draw_stencil, object_stencil
 from nclforensics.data.views import cut_view, draw_view
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from nclforensics.data.photos import Photo, PhotoPool
 
 CANDIDATES: Final = 3  # donors compared
@@ -54,6 +57,7 @@ def splice(canvas: Canvas, rng: np.random.Generator, *, area: float, pool: Photo
         size=stencil.shape,
         origin=origin,
         hard_light=canvas.hard_light,
+        resized=canvas.resized,
     )
     if as_object:
         found = object_stencil(rng, patch)
@@ -118,20 +122,23 @@ def _donor_patch(
     size: tuple[int, ...],
     origin: Origin,
     hard_light: float,
+    resized: float,
 ) -> tuple[Image, Step]:
     """Return a patch of a donor after its own history, and the record of that history.
 
     A forger picks what fits: half of the time the best of a few candidates by colour and contrast.
     """
-    height, width = size[:2]
-    resized = chance(rng, 0.5)
-    turn = resized and chance(rng, 0.35)
+    # A share of 0 draws nothing: the samples stay those of older models.
+    before, after = draw_resize(rng, size) if resized and chance(rng, resized) else (size, None)
+    height, width = before[:2]
+    scaled = chance(rng, 0.5)
+    turn = scaled and chance(rng, 0.35)
     candidates: list[tuple[float, int, Photo, Step | None]] = []
     for _ in range(CANDIDATES if chance(rng, 0.5) else 1):
         donor = pool.draw_scene(rng, min_side=1, other_than=host)
-        scales = ORIGIN_SCALES.get(origin, (0.4, 2.0) if resized else (1.0, 1.0))
+        scales = ORIGIN_SCALES.get(origin, (0.4, 2.0) if scaled else (1.0, 1.0))
         view = draw_view(rng, photo=donor.pixels.shape, size=(height, width), scales=scales, turn=turn)
-        candidates.append((_misfit(donor, view, surroundings, size), len(candidates), donor, view))
+        candidates.append((_misfit(donor, view, surroundings, before), len(candidates), donor, view))
     _, _, donor, view = min(candidates, key=lambda candidate: candidate[:2])
     if view is None:  # a donor smaller than a third of the patch: all of it, enlarged
         view = {"op": "fit"}
@@ -141,12 +148,14 @@ def _donor_patch(
     if mirrored := chance(rng, 0.3):
         patch = np.ascontiguousarray(patch[:, ::-1])
     steps = draw_origin_steps(rng, origin, hard_light=hard_light)
+    if after is not None:
+        steps.append(after)
     for step in steps:
         patch = apply_step(patch, step)
     return patch, {"op": "splice", "donor": donor.sha256, "view": view, "mirrored": mirrored, "steps": steps}
 
 
-def _misfit(donor: Photo, view: Step | None, surroundings: Image, size: tuple[int, ...]) -> float:
+def _misfit(donor: Photo, view: Step | None, surroundings: Image, size: Sequence[int]) -> float:
     """Return how far colour and contrast of a view lie from its surroundings, in grey levels, on every eighth pixel."""
     if view is None:
         return np.inf
