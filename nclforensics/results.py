@@ -301,6 +301,8 @@ class Calibration:
         min_region: Region size, as a share of the image's area, that the rates hold for.
         authentic: Number of authentic photos measured; 0 means that the model was never calibrated.
         source: Which photos, in words.
+        versions: How many images were measured of each photo: as it is, and saved again. They are no independent
+            photos, so an interval for a rate follows from the number of photos.
     """
 
     false_positive_rates: tuple[float, ...]
@@ -308,6 +310,13 @@ class Calibration:
     min_region: float
     authentic: int
     source: str
+    versions: int = 1
+
+    @property
+    def sample(self) -> str:
+        """What the rates were measured on, in words."""
+        photos = f"{self.authentic:,} authentic photos"
+        return photos if self.versions == 1 else f"{self.versions * self.authentic:,} images of {photos}"
 
     def threshold_at(self, rate: float) -> float:
         """Return the threshold measured for a false-positive rate.

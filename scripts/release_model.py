@@ -89,7 +89,7 @@ def _false_alarms(model: LoadedModel, reports: dict[str, EvaluationReport]) -> l
         "|---|---|---|",
     ]
     for rate, threshold in zip(calibration.false_positive_rates, calibration.thresholds, strict=True):
-        lines.append(f"| {threshold:.4f} | {rate:.0%} of {calibration.authentic} (held-out photos, set here) | |")
+        lines.append(f"| {threshold:.4f} | {rate:.0%} of {calibration.sample} (held out, set here) | |")
     for name, report in reports.items():
         for row in report.flag_rates:
             if row.name == "fpr5":

@@ -105,8 +105,7 @@ def _error_rate(model: LoadedModel, threshold: dict[str, Any]) -> str:
     rate = threshold["false_positive_rate"]
     if rate is None:
         return f"At this setting ({setting}) no false-positive rate was measured."
-    count = model.calibration.authentic
     return (
-        f"At this setting ({setting}) {rate:.1%} of {count} authentic photos showed a region: "
+        f"At this setting ({setting}) at most {rate:.1%} of {model.calibration.sample} showed a region: "
         "a region is a reason to look closer, not a proof, and an empty mask proves nothing either."
     )

@@ -89,6 +89,7 @@ class LoadedSet:
         pairs: Usable pairs, in natural order of their names.
         anomalies: Everything odd that was found without decoding pixels.
         facts: What it should hold; None for a set of the user's own.
+        indivisible: Why no part of it may be held out while the rest is trained on; "" where that may be done.
     """
 
     name: str
@@ -96,6 +97,7 @@ class LoadedSet:
     pairs: tuple[ImagePair, ...]
     anomalies: tuple[Anomaly, ...] = ()
     facts: BenchmarkFacts | None = None
+    indivisible: str = ""
 
 
 @dataclass(frozen=True)

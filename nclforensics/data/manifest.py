@@ -33,8 +33,8 @@ class ImagePair:
         authentic: Whether no pixel of the image is tampered.
         mask_rule: Which pixels of the mask file mean tampered: a key of `nclforensics.data.ground_truth.MASK_RULES`.
         kind: "splice", "copy-move" or "removal"; "" where the set does not say.
-        group: Images of one group come from one base image, so a split keeps them together; "" stands for the image
-            alone.
+        group: The base image that an image was made of, or several joined by "+": a split keeps what shares one on one
+            side. "" stands for the image alone.
     """
 
     image: Path
@@ -43,6 +43,11 @@ class ImagePair:
     mask_rule: str = "bright"
     kind: str = ""
     group: str = ""
+
+    @property
+    def bases(self) -> tuple[str, ...]:
+        """The base images of `group`, or the image's own name."""
+        return tuple(filter(None, self.group.split("+"))) or (self.image.name,)
 
 
 def read_manifest(folder_or_csv: Path) -> list[ImagePair]:

@@ -246,6 +246,7 @@ def _calibration_of(manifest: dict[str, Any], folder: Path) -> Calibration:
             min_region=float(table["min_region"]),
             authentic=int(table["authentic"]),
             source=str(table["source"]),
+            versions=int(table.get("versions", 1)),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsMismatchError(

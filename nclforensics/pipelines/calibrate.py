@@ -1,7 +1,8 @@
 """Calibration: which threshold flags which share of authentic photos.
 
 A photo is flagged if any region above the threshold is larger than `min_region` of its area. Each held-out photo is
-measured as it is and saved once more as JPEG, since a photo that reaches an examiner has often been re-saved.
+measured as it is and saved once more as JPEG, since a photo that reaches an examiner has often been re-saved. Both
+are images in their own right, but not two photos: how fine a rate can be told follows from the number of photos.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 RATES: Final = (0.01, 0.02, 0.05, 0.1, 0.2)
 MIN_REGION: Final = 0.005
 MIN_SIDE: Final = 64  # smaller images are inconclusive in a scan, so they calibrate nothing
+VERSIONS: Final = 2
 LOWEST_QUALITY: Final = 60
 HIGHEST_QUALITY: Final = 96
 
@@ -52,13 +54,15 @@ def calibrate(
         for version in (image, _saved_again(image, seed=derived_seed(seed, "calibration", len(evidence)))):
             evidence.append(evidence_score(localizer.localize(version), min_region=MIN_REGION))
             report(len(evidence))
-    # A rate that not even one image stands for would be a guess.
-    rates = tuple(rate for rate in RATES if rate * len(evidence) >= 1)
+    photos = len(evidence) // VERSIONS
+    # A rate that not even one photo stands for would be a guess.
+    rates = tuple(rate for rate in RATES if rate * photos >= 1)
     return Calibration(
         false_positive_rates=rates,
         thresholds=tuple(threshold_at_rate(evidence, rate=rate) for rate in rates),
         min_region=MIN_REGION,
-        authentic=len(evidence),
+        authentic=photos,
+        versions=VERSIONS,
         source="held-out authentic photos of the training data's sources, each as it is and saved again as JPEG "
         f"(quality {LOWEST_QUALITY} to {HIGHEST_QUALITY})",
     )

@@ -65,7 +65,7 @@ def score_meaning(score: float, calibration: Calibration, *, min_region: float) 
         lowest_rate=lowest,
         highest_rate=highest,
         authentic=calibration.authentic,
-        text=f"{_share(lowest, highest)} of {calibration.authentic} authentic photos scored this high or higher.",
+        text=f"{_share(lowest, highest)} of {calibration.sample} scored this high or higher.",
     )
 
 

@@ -254,7 +254,7 @@ class Trainer:
             assert log is not None, "the first rank has a log"
             scores = self.validation(self.average.module)
             log.write_scores(self.state, scores.scalars())
-            if scores.score <= self.state.best_score:
+            if scores.score < self.state.best_score:  # of equal ones the last: it has learned longer
                 return self.state
             tensors = storable(self.average.module.state_dict())
             write_tensors(self.folder / BEST_FILE, tensors, {"step": str(self.state.step)})

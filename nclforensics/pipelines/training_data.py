@@ -48,7 +48,7 @@ class TrainingSample(NamedTuple):
 
 
 class AuthenticImages(Protocol):
-    """Whole authentic images, one after the other, for calibration."""
+    """Authentic images, one after the other, for calibration."""
 
     def __call__(self) -> Iterator[RGBImage]:
         """Yield images, uint8 (H, W, 3) RGB."""
@@ -62,7 +62,8 @@ class TrainingSources:
     Attributes:
         train: Sample by index, endless.
         validation: Sample by index, 0 ... validation_samples - 1, from held-out photos only.
-        authentic: The held-out authentic images, whole.
+        authentic: The held-out authentic images: those of a data set whole, the forge's photos as its pool holds them,
+            large ones cut to their middle.
         description: For the manifest of the weights: what the data was, with counts and a digest.
         warnings: What the user should know about the data before hours of training.
     """
@@ -144,8 +145,8 @@ class ForgeSamples(Dataset[TrainingSample]):
 class PairSamples(Dataset[TrainingSample]):
     """Square crops, on the 8-pixel grid, of the images of a data set; every epoch visits each image once.
 
-    Three of four crops of a tampered image are placed so that they contain tampered pixels. An image smaller than the
-    crop is padded with its edge pixels, which are marked as not valid.
+    Three of four crops of a tampered image are placed so that they contain tampered pixels. An image is padded with its
+    edge pixels to the size of a crop, or else to the grid; those are marked as not valid.
     """
 
     def __init__(self, pairs: list[ImagePair], *, size: int, seed: int) -> None:
@@ -164,7 +165,7 @@ class PairSamples(Dataset[TrainingSample]):
 
     def _crop(self, image: RGBImage, mask: NDArray[np.bool_], rng: np.random.Generator) -> TrainingSample:
         valid = np.ones(mask.shape, bool)
-        short = [max(0, self.size - side) for side in mask.shape]
+        short = [max(self.size - side, -side % GRID) for side in mask.shape]
         if any(short):
             edges = ((0, short[0]), (0, short[1]))
             image = np.pad(image, (*edges, (0, 0)), mode="edge")
@@ -178,13 +179,14 @@ class PairSamples(Dataset[TrainingSample]):
         return _as_tensors(*crops)
 
     def _corner(self, shape: tuple[int, ...], focus: NDArray[np.int_], rng: np.random.Generator) -> tuple[int, int]:
-        last = [side - self.size for side in shape]
+        """Draw a corner on the grid; if there are pixels to focus on, one of them is in the crop."""
+        first, last = [0, 0], [(side - self.size) // GRID for side in shape]
         if len(focus):
-            centre = focus[int(rng.integers(len(focus)))] - rng.integers(0, self.size, 2)
-            corner = [int(np.clip(value, 0, end)) for value, end in zip(centre, last, strict=True)]
-        else:
-            corner = [int(rng.integers(0, end + 1)) for end in last]
-        return corner[0] // GRID * GRID, corner[1] // GRID * GRID
+            pixel = focus[int(rng.integers(len(focus)))]
+            first = [max(0, -(-(int(at) - self.size + 1) // GRID)) for at in pixel]
+            last = [min(end, int(at) // GRID) for at, end in zip(pixel, last, strict=True)]
+        top, left = (GRID * int(rng.integers(low, high + 1)) for low, high in zip(first, last, strict=True))
+        return top, left
 
 
 def _as_tensors(image: RGBImage, mask: NDArray[np.bool_], valid: NDArray[np.bool_]) -> TrainingSample:
@@ -196,7 +198,7 @@ def _as_tensors(image: RGBImage, mask: NDArray[np.bool_], valid: NDArray[np.bool
 
 @dataclass(frozen=True)
 class _PoolImages:
-    """The whole photos of a pool; cut-out objects are no photos and left out."""
+    """The photos of a pool, as it holds them; cut-out objects are no photos and left out."""
 
     pool: PhotoPool
 
@@ -242,8 +244,14 @@ def _pair_sources(config: RunConfig) -> TrainingSources:
     loaded = load_set(train.dataset)
     # A mispaired or inverted mask is found here, not by its effect on the figures after hours.
     stop_at_errors(loaded.anomalies, allow_missing=train.allow_missing)
+    if loaded.indivisible:
+        raise DatasetError(
+            f"{train.dataset} cannot be trained on: a part must be held out, and {loaded.indivisible}. "
+            "Use it for tests, or a copy that has it."
+        )
     checked = check_pairs(loaded.pairs)
     kept, held_out = _split(checked.usable, share=train.validation_share, seed=SPLIT_SEED)
+    between = len(checked.usable) - len(kept) - len(held_out)
     for name, part in (("training", kept), ("validation", held_out)):
         if not any(not pair.authentic for pair in part):
             raise DatasetError(
@@ -252,11 +260,14 @@ def _pair_sources(config: RunConfig) -> TrainingSources:
             )
     description: dict[str, str | int] = {
         "kind": f"data set {loaded.facts.title if loaded.facts else Path(train.dataset).name}",
+        "set": loaded.facts.name if loaded.facts else "",
         "images": len(kept),
         "images_held_out": len(held_out),
         "images_left_out": len(checked.skipped),
+        "images_on_both_sides": between,
         "masks_resized": checked.resized,
         "tampered": sum(not pair.authentic for pair in kept),
+        "authentic": sum(pair.authentic for pair in kept),
         "anomalies": len(loaded.anomalies) + len(checked.anomalies),
         "names_sha256": _digest(sorted(pair.image.name for pair in checked.usable)),
     }
@@ -264,15 +275,22 @@ def _pair_sources(config: RunConfig) -> TrainingSources:
     seed = derived_seed(train.seed, "crops")
     samples = PairSamples(kept, size=size, seed=seed)
     validation = PairSamples(held_out, size=size, seed=seed)
-    return TrainingSources(samples, validation, authentic, description, warnings_of(loaded, checked))
+    warnings = warnings_of(loaded, checked)
+    if between:
+        message = "are in neither part: of the photos that each was made of, one is trained on and one held out"
+        warnings += (f"{between} images {message}.",)
+    return TrainingSources(samples, validation, authentic, description, warnings)
 
 
 def _split(pairs: Sequence[ImagePair], *, share: float, seed: int) -> tuple[list[ImagePair], list[ImagePair]]:
-    """Split into training and held-out pairs; images of one base image stay together, so that none leaks."""
+    """Split into training and held-out pairs, by base image, so that none leaks.
+
+    A splice of two photos on different sides belongs to neither part.
+    """
     limit = share * 2.0**63
-    sides = [derived_seed(seed, "split", pair.group or pair.image.name) < limit for pair in pairs]
-    kept = [pair for pair, held_out in zip(pairs, sides, strict=True) if not held_out]
-    return kept, [pair for pair, held_out in zip(pairs, sides, strict=True) if held_out]
+    sides = [{derived_seed(seed, "split", base) < limit for base in pair.bases} for pair in pairs]
+    kept = [pair for pair, held_out in zip(pairs, sides, strict=True) if held_out == {False}]
+    return kept, [pair for pair, held_out in zip(pairs, sides, strict=True) if held_out == {True}]
 
 
 def _digest(parts: Iterable[str]) -> str:

@@ -29,7 +29,7 @@ RATE: Final = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class ValidationScores:
-    """Means over the tampered samples, except where said; 0 where there is no such sample.
+    """Means over the valid pixels of the tampered samples, except where said; 0 where there is no such sample.
 
     Attributes:
         f1_at_fpr: Mean f1 at the threshold that flags 5 % of the authentic samples.
@@ -89,15 +89,17 @@ class Validation:
         masks = self.masks.unsqueeze(1).float()
         loss = localization_loss(logits, masks, bce=1.0, dice=0.0, edge=0.0, valid=self.valid.unsqueeze(1)).bce
         maps = cast("NDArray[np.float32]", torch.sigmoid(logits).squeeze(1).numpy())
-        truth = self.masks.numpy()
+        truth, valid = self.masks.numpy(), self.valid.numpy()
         tampered = [index for index in range(len(maps)) if truth[index].any()]
         authentic = [index for index in range(len(maps)) if not truth[index].any()]
-        evidence = [evidence_score(maps[index], min_region=MIN_REGION) for index in authentic]
+        evidence = [_evidence(maps[index], valid[index]) for index in authentic]
         threshold = threshold_at_rate(evidence, rate=RATE) if evidence else 0.5
-        areas = [auc(level_counts(maps[index], truth[index])) for index in tampered]
+        areas = [
+            auc(level_counts(maps[index, valid[index]][None], truth[index, valid[index]][None])) for index in tampered
+        ]
         return ValidationScores(
-            f1_at_fpr=_mean_f1(maps, truth, tampered, threshold),
-            f1=_mean_f1(maps, truth, tampered, 0.5),
+            f1_at_fpr=_mean_f1(maps, truth, valid, tampered, threshold),
+            f1=_mean_f1(maps, truth, valid, tampered, 0.5),
             pixel_auc=_mean([area for area in areas if area is not None]),
             loss=float(loss),
             threshold=threshold,
@@ -114,8 +116,20 @@ class Validation:
         return torch.cat(parts)
 
 
-def _mean_f1(maps: NDArray[np.float32], truth: NDArray[np.bool_], indices: list[int], threshold: float) -> float:
-    return _mean([confusion_at(maps[index], truth[index], threshold=threshold).f1 for index in indices])
+def _mean_f1(
+    maps: NDArray[np.float32],
+    truth: NDArray[np.bool_],
+    valid: NDArray[np.bool_],
+    indices: list[int],
+    threshold: float,
+) -> float:
+    found = [confusion_at(maps[index], truth[index], threshold=threshold, scored=valid[index]) for index in indices]
+    return _mean([counts.f1 for counts in found])
+
+
+def _evidence(score_map: NDArray[np.float32], valid: NDArray[np.bool_]) -> float:
+    """Return the evidence score of the valid pixels: a region's share is one of them."""
+    return evidence_score(score_map * valid, min_region=MIN_REGION * float(valid.mean()))
 
 
 def _mean(values: list[float]) -> float:

@@ -21,12 +21,14 @@ from nclforensics.pipelines.remote_inputs import input_path, on_disk, recorded_i
 from nclforensics.pipelines.resume import file_has_digest, parse_line, read_run
 from nclforensics.pipelines.run_document import digest_of_config, versions
 from nclforensics.pipelines.scan_plan import PlannedImage, digest_of_paths
+from nclforensics.reports.scan_document import recorded_calibration
 from nclforensics.results import ScanFinding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from nclforensics.networks.weights import LoadedModel
     from nclforensics.results import Outcome
 
 LISTED: Final = 20  # differences that a check keeps in words; all are counted
@@ -195,10 +197,18 @@ def _scan_again(findings: list[ScanFinding], run: dict[str, Any], *, weights: st
             f"here are {model.sha256[:12]}...; --weights names others"
         )
         return check
-    with Examiner(model, _config_of(run)) as examiner:
+    with Examiner(_as_calibrated(model, run), _config_of(run)) as examiner:
         for finding in findings:
             check.add(_difference_again(finding, examiner, run))
     return check
+
+
+def _as_calibrated(model: LoadedModel, run: dict[str, Any]) -> LoadedModel:
+    """Return the model with the calibration of that time: a record says what a score means by it, in its words."""
+    try:
+        return dataclasses.replace(model, calibration=recorded_calibration(run["model"]["calibration"]))
+    except (KeyError, TypeError):
+        return model
 
 
 def _difference_again(finding: ScanFinding, examiner: Examiner, run: dict[str, Any]) -> str | None:

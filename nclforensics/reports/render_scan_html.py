@@ -59,7 +59,7 @@ def render_scan_html(
             style=style,
             script=script,
             meanings=MEANINGS,
-            rate=rate_in_words(document.setting),
+            rate=rate_in_words(document.setting, document.calibration),
             rates=zip(document.calibration.false_positive_rates, document.calibration.thresholds, strict=True),
             command=shlex.join(document.command),
             ramp=[hex_color(color) for color in color_scale()[:: 256 // _RAMP_STEPS].tolist()],

@@ -219,7 +219,7 @@ def scan_document(
         ),
         model=model["name"],
         weights_sha256=model["weights_sha256"],
-        calibration=_calibration(model["calibration"]),
+        calibration=recorded_calibration(model["calibration"]),
         config=dict(run["config"]),
         config_sha256=run["config_sha256"],
         device=run["device"],
@@ -237,23 +237,22 @@ def outcome_name(outcome: Outcome) -> str:
     return outcome.decision if isinstance(outcome, ScanFinding) else "skipped"
 
 
-def rate_in_words(setting: Setting) -> str:
+def rate_in_words(setting: Setting, calibration: Calibration) -> str:
     """Return the sentence that says how often the threshold is wrong about authentic photos."""
     if setting.false_positive_rate is None:
         return "At this threshold and region size no false-positive rate was measured."
-    return (
-        f"At this setting {setting.false_positive_rate:.1%} of {setting.authentic_images} authentic photos "
-        "showed a region."
-    )
+    return f"At this setting at most {setting.false_positive_rate:.1%} of {calibration.sample} showed a region."
 
 
-def _calibration(table: Mapping[str, Any]) -> Calibration:
+def recorded_calibration(table: Mapping[str, Any]) -> Calibration:
+    """Return the calibration that `run.json` records of the model that was used."""
     return Calibration(
         false_positive_rates=tuple(table["false_positive_rates"]),
         thresholds=tuple(table["thresholds"]),
         min_region=table["min_region"],
         authentic=table["authentic"],
         source=table["source"],
+        versions=table.get("versions", 1),
     )
 
 

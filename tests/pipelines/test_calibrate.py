@@ -38,10 +38,19 @@ def test_threshold_lets_the_stated_share_pass() -> None:
 
 
 def test_rates_finer_than_the_photos_allow_are_left_out() -> None:
-    """Twelve photos, measured twice each, say nothing about 1 or 2 %."""
+    """Twelve photos say nothing about 1, 2 or 5 %, although each is measured twice: its versions are one photo."""
     thresholds = calibrate_levels(list(range(12)))
 
-    assert set(thresholds) == {0.05, 0.1, 0.2}
+    assert set(thresholds) == {0.1, 0.2}
+
+
+def test_photos_are_counted_once() -> None:
+    """Whoever reads the number may compute an interval from it."""
+    images = (np.full((64, 64, 3), level, np.uint8) for level in range(20))
+    calibration = calibrate(cast("Localizer", LevelLocalizer()), images, seed=0)
+
+    assert (calibration.authentic, calibration.versions) == (20, 2)
+    assert calibration.sample == "40 images of 20 authentic photos"
 
 
 @pytest.mark.parametrize("levels", [[], [7]], ids=["no image", "tiny image"])

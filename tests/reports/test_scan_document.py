@@ -46,10 +46,10 @@ def test_records_removed_after_the_scan_are_noticed() -> None:
 
 def test_an_unmeasured_threshold_is_said_to_be_unmeasured() -> None:
     """No rate is made up for a threshold that the user chose."""
-    setting = make_document(OUTCOMES).setting
-    assert "5.0% of 100 authentic photos" in rate_in_words(setting)
-    unmeasured = dataclasses.replace(setting, false_positive_rate=None, authentic_images=None)
-    assert "no false-positive rate was measured" in rate_in_words(unmeasured)
+    document = make_document(OUTCOMES)
+    assert "at most 5.0% of 100 authentic photos" in rate_in_words(document.setting, document.calibration)
+    unmeasured = dataclasses.replace(document.setting, false_positive_rate=None, authentic_images=None)
+    assert "no false-positive rate was measured" in rate_in_words(unmeasured, document.calibration)
 
 
 def test_the_wording_is_neutral() -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _NAME: Final = re.compile(
     r"(?P<set>sp|tp)_.*_(?P<first>[a-z]+\d+)_(?P<second>[a-z]+\d+)_(?P<number>\d+)(?:_gt\d?)?", re.IGNORECASE
 )
+_AUTHENTIC: Final = re.compile(r"au_(?P<category>[a-z]+)_(?P<number>\d+)", re.IGNORECASE)
 _KINDS: Final = {"D": "splice", "S": "copy-move"}
 
 
@@ -50,6 +51,24 @@ def casia_kind(mask: Path) -> str:
     """Return "splice" or "copy-move" by the name of a mask, which is the corrected one; "" if it does not say."""
     fields = mask.stem.split("_")
     return _KINDS.get(fields[1].upper(), "") if len(fields) > 1 else ""
+
+
+def casia_group(forgery: Path) -> str:
+    """Return the photos that a forgery was made of, as `ImagePair.group` has them; "" if its name does not say."""
+    name = _NAME.fullmatch(forgery.stem)
+    return "" if name is None else "+".join(dict.fromkeys(_photo(name[source]) for source in ("first", "second")))
+
+
+def casia_photo(authentic: Path) -> str:
+    """Return the photo that an authentic image, such as Au_ani_00001.jpg, is, as forgeries name it; "" if unknown."""
+    name = _AUTHENTIC.fullmatch(authentic.stem)
+    return "" if name is None else _photo(name["category"] + name["number"])
+
+
+def _photo(source: str) -> str:
+    """Return "ani1" for Ani0001 and ani00001: the number of zeros is not always that of the authentic image."""
+    category = source.lower().rstrip("0123456789")
+    return f"{category}{int(source[len(category) :])}"
 
 
 def _same_number(images: Iterable[Path], masks: Iterable[Path]) -> list[tuple[Path, Path]]:

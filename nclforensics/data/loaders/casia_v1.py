@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from nclforensics.data.formats.mvss_list import mvss_pairs
 from nclforensics.data.loaded_set import Anomaly, BenchmarkFacts, LoadedSet, Loader
-from nclforensics.data.loaders.casia_names import casia_kind, pair_casia
+from nclforensics.data.loaders.casia_names import casia_group, casia_kind, casia_photo, pair_casia
 from nclforensics.data.loaders.pairing import finished_set, folder_in, images_in, unknown_layout, unpaired
 from nclforensics.data.manifest import ImagePair
 from nclforensics.errors import DatasetError
@@ -76,7 +76,7 @@ def _load_v1(root: Path) -> LoadedSet:
     """Read CASIA v1 in any of its layouts."""
     pairs, anomalies = _tampered(_FACTS, root)
     authentic = [path for path in images_in(_folder(root, ("Au",))) if path.name.lower().startswith("au_")]
-    pairs += [ImagePair(path, None, authentic=True) for path in authentic]
+    pairs += [ImagePair(path, None, authentic=True, group=casia_photo(path)) for path in authentic]
     return finished_set(_FACTS, root, pairs, anomalies)
 
 
@@ -90,7 +90,7 @@ def _load_v1_plus(root: Path) -> LoadedSet:
     pairs, anomalies = _tampered(_PLUS_FACTS, root)
     named = dict.fromkeys(pair.image for pair in mvss_pairs(index) if pair.authentic)
     authentic = [_placed(path, root) for path in named]
-    pairs += [ImagePair(path, None, authentic=True) for path in authentic if path.is_file()]
+    pairs += [ImagePair(path, None, authentic=True, group=casia_photo(path)) for path in authentic if path.is_file()]
     message = f"{_PLUS_LIST} names it as authentic, but it is missing."
     anomalies += [Anomaly("count", "warning", message, path) for path in authentic if not path.is_file()]
     # The other images of Au and of Corel-1k do not belong to the set.
@@ -120,7 +120,10 @@ def _usable(pairing: Pairing) -> tuple[list[ImagePair], list[Anomaly]]:
     bad = [path for path in pairing.images if path.stem.lower() in _NO_MASK]
     anomalies = [Anomaly("known-bad", "note", reason, path) for path in bad]
     anomalies += unpaired(replace(pairing, images=tuple(path for path in pairing.images if path not in bad)))
-    pairs = [ImagePair(image, mask, authentic=False, kind=casia_kind(mask)) for image, mask in pairing.matched]
+    pairs = [
+        ImagePair(image, mask, authentic=False, kind=casia_kind(mask), group=casia_group(mask))
+        for image, mask in pairing.matched
+    ]
     return pairs, anomalies
 
 

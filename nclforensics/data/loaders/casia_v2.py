@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from nclforensics.data.loaded_set import Anomaly, BenchmarkFacts, LoadedSet, Loader
-from nclforensics.data.loaders.casia_names import casia_kind, pair_casia
+from nclforensics.data.loaders.casia_names import casia_group, casia_kind, casia_photo, pair_casia
 from nclforensics.data.loaders.pairing import (
     finished_set,
     folder_in,
@@ -93,9 +93,12 @@ def _load(root: Path) -> LoadedSet:
     pairing = pair_casia(named, images_in(masks))
     bad = _known_bad(pairing)
     usable = [(image, mask) for image, mask in pairing.matched if image not in bad]
-    pairs = [ImagePair(image, mask, authentic=False, kind=casia_kind(mask)) for image, mask in usable]
+    pairs = [
+        ImagePair(image, mask, authentic=False, kind=casia_kind(mask), group=casia_group(mask))
+        for image, mask in usable
+    ]
     authentic = [path for path in images_in(_folder(root, ("Au",))) if path.name.lower().startswith("au_")]
-    pairs += [ImagePair(path, None, authentic=True) for path in authentic]
+    pairs += [ImagePair(path, None, authentic=True, group=casia_photo(path)) for path in authentic]
     anomalies = [Anomaly("known-bad", "note", reason, path) for path, reason in bad.items()]
     anomalies += unpaired(replace(pairing, images=tuple(path for path in pairing.images if path not in bad)))
     unused = [mask for image, mask in pairing.matched if image in bad]

@@ -75,7 +75,7 @@ def _finished(root: Path, pairings: list[Pairing], originals: list[Path]) -> Loa
     )
     bad = [(image, mask) for image, mask in merged.matched if _is_mismatched(image, mask)]
     pairs = [
-        ImagePair(image, mask, authentic=False, mask_rule="above-zero", group=_group(image))
+        ImagePair(image, mask, authentic=False, mask_rule=_mask_rule(mask), group=_group(image))
         for image, mask in merged.matched
         if (image, mask) not in bad
     ]
@@ -104,6 +104,11 @@ def _is_original(path: Path) -> bool:
 def _is_mismatched(image: Path, mask: Path) -> bool:
     named = image.stem.lower() == _MISMATCHED and _group(image) in {_ITS_FOLDER, ""}
     return named and sizes_differ(image, mask)
+
+
+def _mask_rule(mask: Path) -> str:
+    """Return the set's rule, or the middle for a mask that somebody saved as JPEG: its black is not 0 everywhere."""
+    return "bright" if mask.suffix.lower() in (".jpg", ".jpeg") else "above-zero"
 
 
 def _group(path: Path) -> str:

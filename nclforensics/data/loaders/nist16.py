@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -131,9 +132,10 @@ def _load_by_name(root: Path, images: Path, masks: Path) -> LoadedSet:
     ]
     ruled, polarity = with_polarity(pairs, published=_PUBLISHED, otherwise=_CONVERTED)
     ruled += [ImagePair(path, None, authentic=True) for path in images_in(folder_in(root, "Au"))]
-    message = f"Base images are unknown without {_CSV_NAME}: use this copy for tests only, never split it."
+    reason = f"the base images, of which its images share few, are unknown without {_CSV_NAME}"
+    message = f"Use this copy for tests only, never split it: {reason}."
     anomalies = [*unpaired(pairing), *polarity, Anomaly("unreliable", "warning", message)]
-    return finished_set(_FACTS, root, ruled, anomalies)
+    return replace(finished_set(_FACTS, root, ruled, anomalies), indivisible=reason)
 
 
 NIST16: Final = Loader(_FACTS, _load)
