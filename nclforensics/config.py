@@ -155,19 +155,16 @@ class ForgeConfig:
     Attributes:
         size: Side of the square sample in pixels, a multiple of 8.
         authentic: Share of samples with no tampered pixel.
-        splice: Share of splices from another photo; about one in ten is a retouch: the same place after another
-            history.
+        splice: Share of splices from another photo; one in ten is a retouch, the same place after another history.
         copy_move: Share of copy-moves.
         removal: Share of removals by inpainting.
         min_area: Smallest tampered share of the sample.
         max_area: Largest tampered share of the sample.
         camera: Share of samples whose host, and most donors, get the traces of a simulated camera.
         recompressed: Share of samples saved once more at the end, as JPEG of quality 50 to 90.
-        web: Share of samples, among those without a simulated camera, whose host, and most donors, are small JPEGs as
-            the web has them: made smaller, saved at quality 55 to 95; the forgery stays lossless or is saved at quality
-            75 to 100.
-        resized: Share of those pictures of the web that were resized after they had been saved: before the edit, after
-            it, or both. Most of their donors were resized too.
+        web: Share of samples, among those without a simulated camera, whose host and most donors are small JPEGs of the
+            web: made smaller, saved at quality 55 to 95; the forgery stays lossless or is saved at quality 75 to 100.
+        resized: Share of these that were resized once saved: before the edit, after it, or both; so were most donors.
         hard_light: Share of hosts, and of donors, taken in a light that blows out highlights or blackens shadows.
     """
 
@@ -192,6 +189,7 @@ class TrainConfig:
     Attributes:
         dataset: "forge", or what `nclforensics.data.sets.load_set` takes: a path, a benchmark's name, or NAME:PATH.
         allow_missing: Whether to go on where images of the data set lack their mask, or masks their image.
+        tampered_only: Whether a data set's authentic images are left out of training; held-out ones still calibrate.
         photos: Folder of pristine photos, needed by the forge.
         initial: Model whose weights the run starts from (as `nclf scan --weights`); empty starts from random ones. An
             image head, mosaic or quantization stream that it lacks starts from random ones.
@@ -219,6 +217,7 @@ class TrainConfig:
 
     dataset: str = "forge"
     allow_missing: bool = False
+    tampered_only: bool = False
     photos: str = ""
     initial: str = ""
     out: str = "runs/ncl"

@@ -26,6 +26,8 @@ from nclforensics.reports.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from nclforensics.pipelines.train import TrainingSummary
+
 EXAMPLES: Final = (
     "Examples: nclf train --photos photos/ --minutes 100 --out runs/first (forgeries made on the fly) | "
     "nclf train --dataset casia --data-root /data --steps 20000 (finds CASIA v2 there) | "
@@ -48,6 +50,9 @@ def train(
     ] = None,
     data_root: DataRootOption = None,
     allow_missing: AllowMissingOption = False,
+    tampered_only: Annotated[
+        bool, typer.Option("--tampered-only", help="Train on a data set's tampered images alone.")
+    ] = False,
     photos: Annotated[Path | None, typer.Option("--photos", help="Folder of pristine photos for the forge.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Run folder. Default: runs/ncl.")] = None,
     config: Annotated[Path | None, typer.Option("--config", help="TOML file; options given here win over it.")] = None,
@@ -73,6 +78,7 @@ def train(
     given = {
         "dataset": dataset,
         "allow_missing": allow_missing or None,
+        "tampered_only": tampered_only or None,
         "photos": None if photos is None else str(photos),
         "out": None if out is None else str(out),
         "minutes": minutes,
@@ -92,14 +98,24 @@ def train(
         summary = run_training(
             settings, resume=resume, command=command, report=bar.show, note=bar.note, should_stop=stop
         )
-    state = summary.state
-    print_note(
-        f"{state.step} steps in {state.seconds / 60:.1f} minutes; best validation score {state.best_score:.3f} "
-        f"at step {state.best_step}. Threshold {summary.threshold:.4f}, weights sha256 {summary.sha256[:12]}.",
-        quiet=quiet,
-    )
+    print_note(_in_words(summary), quiet=quiet)
     if first:
         print_result(printable(str(summary.folder / "model")))
+
+
+def _in_words(summary: TrainingSummary) -> str:
+    """Return how the run ended, with the default threshold of the model and what is known about it."""
+    state, calibration = summary.state, summary.calibration
+    told = (
+        f"{state.step} steps in {state.seconds / 60:.1f} minutes; best validation score {state.best_score:.3f} "
+        f"at step {state.best_step}. Weights sha256 {summary.sha256[:12]}."
+    )
+    table = zip(calibration.false_positive_rates, calibration.thresholds, strict=True)
+    rates = [rate for rate, threshold in table if threshold == summary.threshold]
+    if not rates:
+        return f"{told} Threshold {summary.threshold:g}, not calibrated: too few authentic photos were held out."
+    known = f"at most {min(rates):.0%} of {calibration.sample} showed a region"
+    return f"{told} Threshold {summary.threshold:.4f}: {known}."
 
 
 def _settings(config: Path | None, given: dict[str, Any], *, resume: bool) -> RunConfig:

@@ -48,7 +48,7 @@ class LoadedModel:
         config: The shape of the network.
         name: The model's name, from the manifest.
         sha256: Digest of the weights file.
-        threshold: Default score threshold, the one at the default false-positive rate.
+        threshold: Default score threshold, the one at the default false-positive rate, or at the lowest measured.
         thresholds: False-positive rate on authentic photos -> score threshold.
         min_region: Region size, as a share of the image's area, that the thresholds hold for.
         calibration: The same figures with the number and source of the authentic photos.
@@ -255,9 +255,10 @@ def _calibration_of(manifest: dict[str, Any], folder: Path) -> Calibration:
 
 
 def _default_threshold(calibration: Calibration) -> float:
-    if DEFAULT_RATE in calibration.false_positive_rates:
-        return calibration.threshold_at(DEFAULT_RATE)
-    return UNCALIBRATED_THRESHOLD
+    if not calibration.false_positive_rates:
+        return UNCALIBRATED_THRESHOLD
+    # Few photos resolve no rate as low as the default one: then the lowest that they do.
+    return calibration.threshold_at(max(DEFAULT_RATE, min(calibration.false_positive_rates)))
 
 
 def _fields(calibration: Calibration) -> dict[str, Any]:

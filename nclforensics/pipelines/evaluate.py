@@ -144,7 +144,7 @@ def facts_of(model: LoadedModel) -> ModelFacts:
         name=model.name,
         sha256=model.sha256,
         training_data="; ".join(known) or "not stated in the model's manifest",
-        trained_on=str(training.get("kind", "")),
+        training=training,
         threshold=model.threshold,
         thresholds=dict(model.thresholds),
         min_region=model.min_region,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
 
 from nclforensics.metrics.figures import FIXED_THRESHOLD, NOSCORE_SHARE, FigureThresholds, figure_names
 from nclforensics.metrics.image import flagged_count
@@ -48,7 +48,7 @@ class ModelFacts:
         threshold: Its default threshold.
         thresholds: Calibrated thresholds by false-positive rate.
         min_region: Region size that these hold for, as a share of the image's area.
-        trained_on: The kind of training data as its manifest names it, such as "data set casiav2"; "" if not stated.
+        training: The same as its manifest has it; empty if it does not.
     """
 
     name: str
@@ -57,7 +57,7 @@ class ModelFacts:
     threshold: float
     thresholds: dict[float, float]
     min_region: float
-    trained_on: str = ""
+    training: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def build_protocol(config: EvalConfig, model: ModelFacts, thresholds: Thresholds
         model=model.name,
         weights_sha256=model.sha256,
         training_data=model.training_data,
-        training_match=training_match(protocol, model.trained_on),
+        training_match=training_match(protocol, model.training),
         resize_rule=protocol.resize_rule,
         threshold_rule=f"{fixed}{thresholds.label}: {_threshold_rule(thresholds)}; model: its default, "
         f"{thresholds.model:.6g}; a pixel counts as tampered where its score is strictly above the threshold",

@@ -34,6 +34,7 @@ def finish_model(
     *,
     state: RunState,
     command: str,
+    initial: dict[str, str],
 ) -> LoadedModel:
     """Calibrate the network on held-out authentic photos and write `model/`, `curves.png` and `samples.png`.
 
@@ -44,6 +45,7 @@ def finish_model(
         validation: Its samples are shown.
         state: The run's counters.
         command: The command line, for the manifest.
+        initial: What `described_initial` says of the run's start.
 
     Returns:
         The model as `load_model` reads it back.
@@ -53,6 +55,7 @@ def finish_model(
     calibration = calibrate(localizer, sources.authentic(), seed=config.train.seed)
     training: dict[str, object] = {
         **sources.description,
+        **initial,
         "command": command,
         "steps": state.step,
         "best_step": state.best_step,
@@ -69,6 +72,21 @@ def finish_model(
     draw_curves(history, folder / "curves.png")
     draw_samples(_panels(validation, network), folder / "samples.png", threshold=model.threshold)
     return model
+
+
+def described_initial(spec: str) -> dict[str, str]:
+    """Return what the manifest of a run says about the model it starts from; nothing if it starts from random weights.
+
+    Args:
+        spec: `train.initial` of the run.
+    """
+    if not spec:
+        return {}
+    model = load_model(spec)
+    training = model.manifest.get("training", {})
+    seen = [str(training.get("kind", "not stated"))]
+    seen += [f"before that: {training['initial_training']}"] if "initial_training" in training else []
+    return {"initial": model.name, "initial_sha256": model.sha256, "initial_training": "; ".join(seen)}
 
 
 def _panels(validation: Validation, network: PivotNetwork) -> list[SamplePanel]:

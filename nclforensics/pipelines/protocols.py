@@ -8,7 +8,7 @@ line beside its figures and above those of its peers.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import cv2
 import numpy as np
@@ -16,6 +16,8 @@ import numpy as np
 from nclforensics.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
 
@@ -198,18 +200,31 @@ def require_comparable(protocol: EvaluationProtocol, table: str) -> None:
     )
 
 
-def training_match(protocol: EvaluationProtocol, trained_on: str) -> str:
+def training_match(protocol: EvaluationProtocol, training: Mapping[str, Any]) -> str:
     """Return one line on whether a model was trained as the protocol asks.
 
     Args:
         protocol: Its training half is compared.
-        trained_on: What the model's manifest says, `kind` of its table `[training]`; "" if it says nothing.
+        training: The table `[training]` of the model's manifest; empty if it has none.
     """
     if protocol.training_data == "any":
         return "the protocol prescribes none"
     asked = f"the protocol asks for {protocol.training_data}"
-    if not trained_on:
+    if not training.get("kind"):
         return f"not stated in the model's manifest; {asked}: published figures are for orientation only"
-    if protocol.training_set is not None and trained_on == f"data set {protocol.training_set}":
-        return f"trained on {protocol.training_set}, by the model's manifest; {asked}"
-    return f"trained on other data ({trained_on}); {asked}: published figures are for orientation only"
+    differs = str(training["kind"])
+    if protocol.training_set is not None and training.get("set") == protocol.training_set:
+        differs = _beside_the_set(training)
+        if not differs:
+            return f"trained on the tampered images of {protocol.training_set}, by the model's manifest; {asked}"
+    return f"trained on other data ({differs}); {asked}: published figures are for orientation only"
+
+
+def _beside_the_set(training: Mapping[str, Any]) -> str:
+    """Return what else a model of that set has seen, or may have; "" if nothing."""
+    more = [f"{training['authentic']} authentic images"] if training.get("authentic") else []
+    if "initial" in training:
+        more.append(f"the data of {training['initial']}, its start ({training.get('initial_training', 'not stated')})")
+    if "averaged_sha256" in training:
+        more.append("the data of the other models that it is the mean of")
+    return f"{training['kind']} and {', '.join(more)}" if more else ""

@@ -23,7 +23,7 @@ from nclforensics.config import RunConfig, dump_config, load_config
 from nclforensics.errors import ConfigError, OutputError, UsageError
 from nclforensics.pipelines.checkpoint import CHECKPOINT_FILE, RunState, find_checkpoint
 from nclforensics.pipelines.device import bf16_note
-from nclforensics.pipelines.finish import finish_model
+from nclforensics.pipelines.finish import described_initial, finish_model
 from nclforensics.pipelines.ranks import TrainingRanks
 from nclforensics.pipelines.seeding import seed_everything
 from nclforensics.pipelines.trainer import Trainer
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nclforensics.pipelines.training_log import Report
+    from nclforensics.results import Calibration
 
 CONFIG_FILE: Final = "config.toml"
 
@@ -46,12 +47,14 @@ class TrainingSummary:
         state: Steps, seconds and best validation.
         threshold: The calibrated default threshold of the finished model.
         sha256: Digest of its weights.
+        calibration: What was measured about its thresholds.
     """
 
     folder: Path
     state: RunState
     threshold: float
     sha256: str
+    calibration: Calibration
 
 
 def run_training(
@@ -93,6 +96,7 @@ def run_training(
     slow = bf16_note(ranks.device, config.train.precision)
     for message in (*sources.warnings, *([slow] if slow else [])) if ranks.first else ():
         note(message)
+    initial = described_initial(config.train.initial)  # now: hours later that model may have been replaced
     trainer = Trainer(config, sources, ranks=ranks, report=report, should_stop=should_stop)
     if resume:
         trainer.resume()
@@ -100,8 +104,15 @@ def run_training(
 
     def finished() -> TrainingSummary:
         network, state = trainer.best_network(), trainer.state
-        model = finish_model(config, network, sources, trainer.validation, state=state, command=command)
-        return TrainingSummary(folder=folder, state=state, threshold=model.threshold, sha256=model.sha256)
+        validation = trainer.validation
+        model = finish_model(config, network, sources, validation, state=state, command=command, initial=initial)
+        return TrainingSummary(
+            folder=folder,
+            state=state,
+            threshold=model.threshold,
+            sha256=model.sha256,
+            calibration=model.calibration,
+        )
 
     summary = ranks.on_first(finished)
     ranks.leave()

@@ -252,6 +252,8 @@ def _pair_sources(config: RunConfig) -> TrainingSources:
     checked = check_pairs(loaded.pairs)
     kept, held_out = _split(checked.usable, share=train.validation_share, seed=SPLIT_SEED)
     between = len(checked.usable) - len(kept) - len(held_out)
+    if train.tampered_only:
+        kept = [pair for pair in kept if not pair.authentic]
     for name, part in (("training", kept), ("validation", held_out)):
         if not any(not pair.authentic for pair in part):
             raise DatasetError(

@@ -162,6 +162,25 @@ def test_most_donors_of_a_picture_of_the_web_are_from_there_too(folder: Path) ->
     assert 0.7 < sum(alike) / len(alike) < 1.0
 
 
+def test_pictures_of_the_web_are_resized_after_they_were_saved(folder: Path) -> None:
+    """Hosts after their JPEG, whole pictures, or both; most donors too; authentic ones as often; 0 changes nothing."""
+    pool = PhotoPool.from_folder(folder)
+    plain = Forge(pool, only("splice", web=1.0, camera=0.0), 0)
+    assert plain.sample(3).recipe == Forge(pool, only("splice", web=1.0, camera=0.0, resized=0.0), 0).sample(3).recipe
+    for kind in ("authentic", "splice"):
+        forge = Forge(pool, only(kind, web=1.0, camera=0.0, resized=0.8), 0)
+        recipes = [forge.sample(index).recipe for index in range(80)]
+        before = np.array([recipe["opening"]["steps"][-1]["op"] == "resize" for recipe in recipes])
+        after = np.array([recipe["ending"]["canvas"] != recipe["ending"]["side"] for recipe in recipes])
+        assert (before | after).mean() == pytest.approx(0.8, abs=0.15)
+        assert 0 < (before & after).sum() < before.sum()
+        saved = [recipe["opening"]["steps"][-2]["op"] for recipe, first in zip(recipes, before, strict=True) if first]
+        assert set(saved) == {"jpeg"}
+    edits = [edit for recipe in recipes for edit in recipe["edits"] if edit["op"] == "splice" and "shape" in edit]
+    donors = [edit["steps"][-1]["op"] == "resize" for edit in edits if edit["shape"] != "alpha" and edit["steps"]]
+    assert 0.35 < np.mean(donors) < 0.8
+
+
 def test_hard_light_falls_on_hosts_and_donors_alike(folder: Path) -> None:
     """Each is taken in a hard light with the share's probability, before anything else; shares of 0 change nothing."""
     plain, lit = (Forge(PhotoPool.from_folder(folder), only("splice", hard_light=share), 0) for share in (0.0, 0.5))
@@ -328,6 +347,7 @@ def test_photos_without_a_visible_edit_are_an_error(folder: Path, monkeypatch: p
         {"recompressed": -0.1},
         {"web": 1.1},
         {"hard_light": 1.1},
+        {"resized": -0.1},
     ],
     ids=[
         "size not a multiple of 8",
@@ -339,6 +359,7 @@ def test_photos_without_a_visible_edit_are_an_error(folder: Path, monkeypatch: p
         "recompressed share below 0",
         "web share above 1",
         "hard light share above 1",
+        "resized share below 0",
     ],
 )
 def test_senseless_configuration_is_refused(folder: Path, change: dict[str, float]) -> None:

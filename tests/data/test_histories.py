@@ -16,6 +16,7 @@ from nclforensics.data.histories import (
     draw_filter,
     draw_hard_light,
     draw_jpeg,
+    draw_resize,
     draw_source_steps,
     jpeg_bytes,
 )
@@ -121,3 +122,16 @@ def test_hard_light_clips_and_keeps_the_order_of_levels() -> None:
         lit = apply_step(ramp, json.loads(json.dumps(step)))[0].astype(int)
         assert (np.diff(lit, axis=0) >= 0).all()
         assert np.isin(lit, (0, 255)).mean() > 1 / 6
+
+
+def test_resizing_gives_the_size_asked_for() -> None:
+    """Smaller, larger, and in one of three cases not to the same shape; never more than there is room for."""
+    rng = np.random.default_rng(0)
+    drawn = [draw_resize(rng, (96, 64), room=120) for _ in range(200)]
+    assert json.loads(json.dumps([step for _, step in drawn])) == [step for _, step in drawn]
+    heights = np.array([before[0] for before, _ in drawn]) / 96
+    stretched = [abs(before[0] / 96 - before[1] / 64) > 0.05 for before, _ in drawn if max(before) < 120]
+    assert (heights.min() < 0.7, heights.max() == 120 / 96) == (True, True)
+    assert 0.1 < np.mean(stretched) < 0.4
+    before, step = drawn[0]
+    assert apply_step(np.zeros((*before, 3), np.uint8), step).shape == (96, 64, 3)

@@ -180,3 +180,9 @@ def test_a_model_without_calibration_says_so() -> None:
     """No threshold is claimed to have an error rate; the default is the neutral one half."""
     empty = dataclasses.replace(make_calibration(), false_positive_rates=(), thresholds=(), authentic=0)
     assert weights._default_threshold(empty) == 0.5
+
+
+def test_few_photos_give_the_threshold_of_the_lowest_rate_they_resolve() -> None:
+    """It was measured, unlike one half, which may flag many more."""
+    few = dataclasses.replace(make_calibration(), false_positive_rates=(0.1, 0.2), thresholds=(0.8, 0.7), authentic=12)
+    assert weights._default_threshold(few) == 0.8

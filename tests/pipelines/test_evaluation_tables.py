@@ -32,8 +32,8 @@ THRESHOLDS = Thresholds(rate=0.05, at_rate=0.4, model=0.6, authentic=20)
 MODEL = ModelFacts(
     name="fake",
     sha256="ab" * 32,
-    training_data="kind: data set casiav2",
-    trained_on="data set casiav2",
+    training_data="kind: data set CASIA v2",
+    training={"kind": "data set CASIA v2", "set": "casiav2", "authentic": 0},
     threshold=0.6,
     thresholds={0.05: 0.45},
     min_region=0.005,
@@ -158,8 +158,8 @@ def test_protocol_is_told_whole(protocol: Any) -> None:  # noqa: ANN401 - a name
 def test_training_is_compared_with_the_protocol_s() -> None:
     """One line says whether the published figures beside are of models trained alike."""
     config = replace(CONFIG, protocol="mvss")
-    assert build_protocol(config, MODEL, THRESHOLDS, dataset="d").training_match.startswith("trained on casiav2")
-    other = replace(MODEL, trained_on="forge: forgeries made from pristine photos")
+    assert build_protocol(config, MODEL, THRESHOLDS, dataset="d").training_match.startswith("trained on the tampered")
+    other = replace(MODEL, training={"kind": "forge: forgeries made from pristine photos"})
     assert "trained on other data" in build_protocol(config, other, THRESHOLDS, dataset="d").training_match
 
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import re
-from typing import get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -22,6 +22,9 @@ from nclforensics.pipelines.protocols import (
 )
 from nclforensics.reports.published import published_rows
 from tests.factories import make_image, make_mask
+
+CASIA = {"kind": "data set CASIA v2", "set": "casiav2", "authentic": 0}
+FORGE = {"kind": "forge: forgeries made from pristine photos"}
 
 
 def test_configuration_and_protocols_have_the_same_names() -> None:
@@ -105,18 +108,23 @@ def test_mixing_protocols_is_refused_with_the_reason(protocol: EvaluationProtoco
 
 
 @pytest.mark.parametrize(
-    ("protocol", "trained_on", "expected"),
+    ("protocol", "training", "expected"),
     [
-        (NATIVE, "forge: forgeries made from pristine photos", "prescribes none"),
-        (MVSS, "data set casiav2", "trained on casiav2, by the model's manifest"),
-        (MVSS, "data set casiav2plus", "trained on other data .*orientation only"),
-        (MVSS, "forge: forgeries made from pristine photos", "trained on other data .forge.*orientation only"),
-        (CATNET, "data set casiav2", "trained on other data .data set casiav2"),
-        (MVSS, "", "not stated in the model's manifest.*orientation only"),
+        (NATIVE, FORGE, "prescribes none"),
+        (MVSS, CASIA, "^trained on the tampered images of casiav2, by the model's manifest"),
+        (MVSS, CASIA | {"authentic": 9}, "other data .data set CASIA v2 and 9 authentic images.*orientation only"),
+        (MVSS, CASIA | {"initial": "m", "initial_training": "forge"}, "other data .*data of m, its start .forge"),
+        (MVSS, CASIA | {"averaged_sha256": ["a", "b"]}, "other data .*other models.*orientation only"),
+        (MVSS, CASIA | {"set": "casiav1"}, "trained on other data .*orientation only"),
+        (MVSS, FORGE, "trained on other data .forge.*orientation only"),
+        (CATNET, CASIA, "trained on other data .data set CASIA v2"),
+        (MVSS, {}, "not stated in the model's manifest.*orientation only"),
     ],
 )
-def test_training_half_is_told_in_one_line(protocol: EvaluationProtocol, trained_on: str, expected: str) -> None:
-    """A model trained on other data is measured, and said to be."""
-    line = training_match(protocol, trained_on)
+def test_training_half_is_told_in_one_line(
+    protocol: EvaluationProtocol, training: dict[str, Any], expected: str
+) -> None:
+    """A model trained on other data, or on more, is measured, and said to be."""
+    line = training_match(protocol, training)
     assert "\n" not in line
     assert re.search(expected, line)

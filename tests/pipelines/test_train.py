@@ -175,9 +175,12 @@ def test_pictures_are_drawn(finished: tuple[RunConfig, list[tuple[float, float]]
     assert picture.std() > 10
 
 
-def test_best_validation_is_the_one_kept(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The model comes from the validation with the highest score, not from the last one."""
-    scores = iter([0.5, 0.9, 0.1])
+@pytest.mark.parametrize(("values", "best_step"), [([0.5, 0.9, 0.1], 4), ([0.5, 0.9, 0.9], 6)], ids=["best", "tie"])
+def test_best_validation_is_the_one_kept(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: list[float], best_step: int
+) -> None:
+    """The model comes from the validation with the highest score, not from the last one; of two, from the later."""
+    scores = iter(values)
     original = Validation.__call__
 
     def scripted(self: Validation, network: nn.Module) -> Any:  # noqa: ANN401 - ValidationScores
@@ -189,7 +192,7 @@ def test_best_validation_is_the_one_kept(photos: Path, tmp_path: Path, monkeypat
 
     summary = run_training(config)
 
-    assert (summary.state.best_step, summary.state.best_score) == (4, 0.9)
+    assert (summary.state.best_step, summary.state.best_score) == (best_step, 0.9)
     best = read_tensors(tmp_path / "run" / "best.safetensors")
     shipped = load_model(tmp_path / "run").network.state_dict()
     assert all(torch.equal(best[name], shipped[name]) for name in best)

@@ -16,6 +16,7 @@ from nclforensics.data.images import read_image, read_mask
 from nclforensics.data.manifest import ImagePair, write_manifest
 from nclforensics.errors import ConfigError, DatasetError
 from nclforensics.pipelines.training_data import ForgeSamples, PairSamples, batches, open_sources
+from tests.data.loaders.miniatures import masks, photos
 from tests.factories import make_image, make_mask
 from tests.photo_folders import make_photo_folder
 from tests.planted_sets import planted_set
@@ -43,9 +44,9 @@ def write_set(folder: Path, count: int = 30) -> list[ImagePair]:
     return pairs
 
 
-def run_config(dataset: Path, **train: float) -> RunConfig:
+def run_config(folder: Path, **train: float | str) -> RunConfig:
     """Return a configuration that trains on a data set with crops of 64 pixels."""
-    return RunConfig(forge=ForgeConfig(size=64), train=TrainConfig(dataset=str(dataset), **train))  # type: ignore[arg-type]
+    return RunConfig(forge=ForgeConfig(size=64), train=TrainConfig(**{"dataset": str(folder), **train}))  # type: ignore[arg-type]
 
 
 def test_crop_is_cut_from_the_grid_with_its_mask(tmp_path: Path) -> None:
@@ -86,6 +87,23 @@ def test_small_image_is_padded_and_the_padding_is_not_valid(tmp_path: Path) -> N
     assert crop.image.shape == (3, 64, 64)
     assert int(crop.valid.sum()) == 64 * 40
     assert not crop.mask[~crop.valid].any()
+
+
+def test_focused_crops_always_contain_tampered_pixels(tmp_path: Path) -> None:
+    """A region of 10 x 10 pixels, anywhere on the grid, is in all crops that were placed for it: three of four."""
+    image, mask = make_image(200, 200), make_mask(200, 200, box=(93, 107, 103, 117))
+    samples = PairSamples([ImagePair(tmp_path, None, authentic=False)], size=64, seed=0)
+    corners = [samples._corner(mask.shape, np.argwhere(mask), np.random.default_rng(seed)) for seed in range(300)]
+    assert all(mask[top : top + 64, left : left + 64].any() for top, left in corners)
+    assert all(top % 8 == left % 8 == 0 and max(top, left) <= image.shape[0] - 64 for top, left in corners)
+    assert len(set(corners)) > 40
+
+
+def test_the_last_rows_and_columns_are_seen(tmp_path: Path) -> None:
+    """An image whose sides are no multiples of 8 is padded to the grid; its last pixels are in some crops."""
+    samples = PairSamples([write_pair(tmp_path, "a", height=77, width=83, authentic=True)], size=64, seed=0)
+    crops = [samples[index] for index in range(60)]
+    assert {int(crop.valid.sum()) for crop in crops} == {64 * 64, 64 * 61, 59 * 64, 61 * 59}
 
 
 def test_every_epoch_visits_each_image_once(tmp_path: Path) -> None:
@@ -210,6 +228,60 @@ def test_images_of_one_group_are_not_divided(tmp_path: Path) -> None:
     kept, held = (s.pairs for s in (sources.train, sources.validation) if isinstance(s, PairSamples))
     assert len(kept) + len(held) == 60
     assert not {pair.group for pair in kept} & {pair.group for pair in held}
+
+
+def test_a_splice_of_photos_on_both_sides_is_in_neither_part(tmp_path: Path) -> None:
+    """No photo is trained on in one image and held out in another, also where images are made of two photos."""
+    pairs = write_set(tmp_path / "set", count=60)
+    grouped = [replace(pair, group=f"p{number % 7}+p{number % 5}") for number, pair in enumerate(pairs)]
+    write_manifest(grouped, tmp_path / "set" / "manifest.csv")
+
+    sources = open_sources(run_config(tmp_path / "set", validation_share=0.5))
+
+    kept, held = (s.pairs for s in (sources.train, sources.validation) if isinstance(s, PairSamples))
+    trained_on, held_out = ({base for pair in part for base in pair.bases} for part in (kept, held))
+    assert trained_on and held_out and not trained_on & held_out  # noqa: PT018
+    between = 60 - len(kept) - len(held)
+    assert between > 0
+    assert sources.description["images_on_both_sides"] == between
+    assert any(line.startswith(f"{between} images are in neither part") for line in sources.warnings)
+
+
+def test_casia_is_split_by_photo(tmp_path: Path) -> None:
+    """A forgery and the authentic image that it was made of lie on one side."""
+    photos(tmp_path / "Au", *(f"Au_ani_{number:05}.jpg" for number in range(40)))
+    names = [f"Tp_S_NNN_S_N_ani{number:05}_ani{number:05}_{number:05}" for number in range(40)]
+    photos(tmp_path / "Tp", *(f"{name}.jpg" for name in names))
+    masks(tmp_path / "Gt", *(f"{name}_gt.png" for name in names))
+
+    sources = open_sources(run_config(tmp_path, dataset=f"casia:{tmp_path}", validation_share=0.4))
+
+    kept, held = (s.pairs for s in (sources.train, sources.validation) if isinstance(s, PairSamples))
+    assert (len(kept) + len(held), len(kept) % 2, len(held) % 2) == (80, 0, 0)
+    assert not {base for pair in kept for base in pair.bases} & {base for pair in held for base in pair.bases}
+    assert (sources.description["set"], sources.description["authentic"]) == ("casiav2", len(kept) // 2)
+
+
+def test_authentic_images_can_be_left_out_of_the_training(tmp_path: Path) -> None:
+    """They still calibrate; the manifest says that none was trained on, as a protocol may ask."""
+    write_set(tmp_path / "set", count=60)
+
+    sources = open_sources(run_config(tmp_path / "set", validation_share=0.5, tampered_only=True))
+
+    assert isinstance(sources.train, PairSamples)
+    assert not any(pair.authentic for pair in sources.train.pairs)
+    assert sources.description["authentic"] == 0
+    assert len(list(sources.authentic())) > 0
+
+
+def test_a_set_that_cannot_be_divided_is_not_trained_on(tmp_path: Path) -> None:
+    """NIST16 without its list: nearly every held-out image would share its mask with one that is trained on."""
+    names = [f"NC2016_{number:04}_splice.png" for number in range(20)]
+    photos(tmp_path / "probe_save", *names)
+    masks(tmp_path / "mask", *names)
+
+    with pytest.raises(DatasetError, match=r"cannot be trained on.*NC2016-manipulation-ref\.csv"):
+        open_sources(run_config(tmp_path, dataset=f"nist16:{tmp_path}", validation_share=0.3))
 
 
 def test_missing_masks_stop_unless_allowed(tmp_path: Path) -> None:

@@ -91,6 +91,21 @@ def test_missing_model_is_named(tmp_path: Path) -> None:
         initial_network(starting_from(tmp_path / "nowhere"))
 
 
+def test_the_manifest_names_the_start_and_what_it_has_seen(tmp_path: Path) -> None:
+    """Two runs, the second from the first: nothing that its weights come from is hidden from an evaluation."""
+    photos = make_photo_folder(tmp_path / "photos", count=12)
+    first = write_model(tmp_path / "first", seed=5)
+    shas = [load_model(first).sha256]
+    for name, initial in (("second", first), ("third", tmp_path / "second")):
+        train = TrainConfig(photos=str(photos), out=str(tmp_path / name), initial=str(initial), steps=1, batch_size=2)
+        train = replace(train, workers=0, validation_share=0.3, validation_samples=2, device="cpu", validate_every=0)
+        run_training(replace(TINY_CONFIG, forge=ForgeConfig(size=64), train=train))
+        shas.append(load_model(tmp_path / name).sha256)
+    training = load_model(tmp_path / "third").manifest["training"]
+    assert (training["initial"], training["initial_sha256"]) == ("second", shas[1])
+    assert training["initial_training"] == f"{training['kind']}; before that: not stated"
+
+
 @pytest.mark.filterwarnings("ignore", "error:compile = true")  # torch's compiler warns of its own affairs
 def test_compiled_network_learns_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One step of a compiled run leaves weights under their usual names, near those of a run that is not compiled.

@@ -111,3 +111,10 @@ def test_unknown_layout_is_refused(tmp_path: Path, gone: str, message: str) -> N
     rename_all(casia_v2(tmp_path), [(gone, "elsewhere/x/y")])
     with pytest.raises(DatasetError, match=message):
         CASIA_V2.load(tmp_path)
+
+
+def test_forgeries_name_the_photos_they_were_made_of(tmp_path: Path) -> None:
+    """By the corrected name, the mask's; a copy-move of one photo, an authentic image is its own, however padded."""
+    groups = [pair.group for pair in CASIA_V2.load(casia_v2(tmp_path)).pairs]
+    expected = ["nat10139+nat10124", "art37+txt10112", "cha10002+cha10001", "pla20095", "ani1", "art2", "ind3"]
+    assert groups == expected

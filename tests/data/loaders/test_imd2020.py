@@ -86,3 +86,13 @@ def test_unknown_layout_is_refused(tmp_path: Path) -> None:
     photos(tmp_path / "images", "a.jpg", "b.jpg")
     with pytest.raises(DatasetError, match="found no folder with an image named <id>_orig"):
         IMD2020.load(tmp_path)
+
+
+def test_masks_saved_as_jpeg_are_cut_in_the_middle(tmp_path: Path) -> None:
+    """Their black is not 0 everywhere, so that everything above zero would be too much."""
+    folder = imd2020(tmp_path) / "z14"
+    written = next(folder.glob("*_mask.png"))
+    written.unlink()
+    write(written.with_suffix(".jpg"), make_mask().astype("uint8") * 255)
+    rules = {pair.mask.suffix: pair.mask_rule for pair in IMD2020.load(tmp_path).pairs if pair.mask is not None}
+    assert rules == {".png": "above-zero", ".jpg": "bright"}
