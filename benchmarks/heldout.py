@@ -3,7 +3,7 @@
     python -m benchmarks.heldout --photos DIR [--models ncl-lite-v4 ncl-lite-v5] [--samples 512] [--variants plain ...]
 
 The samples are those of the default forge: as it makes them, with all of them saved again as JPEG (quality 50 to 90),
-and with small JPEGs as the web has them for hosts. Choices are made by these figures, so that the real sets stay
+with small JPEGs as the web has them for hosts, and with such that were resized once saved. Choices are made by these figures, so that the real sets stay
 unseen. Variants of reading the same weights:
 
 - plain: the network's scores.
@@ -46,7 +46,13 @@ from nclforensics.pipelines.training_step import as_images
 
 SAVED_AGAIN: Final[dict[str, Any]] = {"recompressed": 1.0}
 # What differs from the default forge.
-SETS: Final[dict[str, dict[str, Any]]] = {"forge": {}, "saved again": SAVED_AGAIN, "web": {"web": 1.0, "camera": 0.0}}
+WEB: Final[dict[str, Any]] = {"web": 1.0, "camera": 0.0}
+SETS: Final[dict[str, dict[str, Any]]] = {
+    "forge": {},
+    "saved again": SAVED_AGAIN,
+    "web": WEB,
+    "web, resized": {**WEB, "resized": 1.0},
+}
 SEED: Final = 1_000  # of the samples
 MIN_REGION: Final = 0.005
 RATE: Final = 0.05
