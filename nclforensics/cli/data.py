@@ -16,11 +16,14 @@ from nclforensics.errors import DatasetError, OutputError
 from nclforensics.reports.printable import printable
 
 CHECK_EXAMPLES: Final = (
-    "Examples: nclf data check casia --data-root /data --sheet casia.png | "
-    "nclf data check columbia:/data/my_columbia --json | nclf data check mine/ (a folder with manifest.csv)"
+    "Examples:\n\n"
+    "nclf data check casia --data-root /data --sheet casia.png\n\n"
+    "nclf data check columbia:/data/my_columbia --json\n\n"
+    "nclf data check mine/   (a folder with manifest.csv)"
 )
 CONVERT_EXAMPLES: Final = (
-    "Examples: nclf data convert coverage --to json --out coverage_json | "
+    "Examples:\n\n"
+    "nclf data convert coverage --to json --out coverage_json\n\n"
     "nclf data convert nist16:/data/NC2016 --to mani --out nist16_mani"
 )
 LIST_EXAMPLES: Final = "Example: nclf data list --data-root /data"
