@@ -24,7 +24,7 @@ from nclforensics.pipelines.outputs import (
     write_pieces,
 )
 from nclforensics.pipelines.report_pictures import HTML_SIDE, PDF_SIDE, PictureMaker
-from nclforensics.pipelines.resume import parse_line, read_run
+from nclforensics.pipelines.resume import no_record, parse_line, read_run
 from nclforensics.reports.render_scan_csv import render_scan_csv
 from nclforensics.reports.render_scan_html import render_scan_html
 from nclforensics.reports.render_scan_json import render_scan_json
@@ -81,8 +81,10 @@ class ScanFolder:
                 results_sha256=digest.hexdigest(),
                 run_sha256=hashlib.sha256((out / RUN_FILE).read_bytes()).hexdigest(),
             )
-        except (KeyError, TypeError, ValueError) as error:
-            raise MissingInputError(f"{out / RUN_FILE} is no record of a scan by this version of nclf.") from error
+        except KeyError as error:
+            raise no_record(out / RUN_FILE, f'without "{error.args[0]}"') from error
+        except (TypeError, ValueError) as error:
+            raise no_record(out / RUN_FILE, f"with a value of another kind: {error}") from error
 
     def outcomes(self) -> Iterator[Outcome]:
         """Yield what was found, in the order of the records."""

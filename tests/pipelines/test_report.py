@@ -194,6 +194,18 @@ def test_records_of_another_version_are_no_empty_report(run: Path) -> None:
         ScanFolder(run)
 
 
+@pytest.mark.parametrize(
+    ("change", "fault"), [({"threshold": {}}, 'without "value"'), ({"host": 3}, "value of another kind")]
+)
+def test_what_a_run_lacks_for_a_report_is_told(
+    finding: ScanFinding, run: Path, change: dict[str, Any], fault: str
+) -> None:
+    """The file is named, and what is wrong with it."""
+    write_run(run, [finding], **change)
+    with pytest.raises(MissingInputError, match=rf"run\.json, found a file .*{fault}"):
+        ScanFolder(run)
+
+
 def test_a_report_cut_short_leaves_nothing(run: Path) -> None:
     """Neither half a page nor a temporary file."""
 
