@@ -14,7 +14,7 @@ from nclforensics.errors import UsageError
 from nclforensics.reports.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
     from nclforensics.pipelines.report import ScanFolder
 
@@ -91,6 +91,26 @@ def write_reports(run: Path, kinds: Sequence[ReportFormat], *, out: Path | None 
         with progress_bar(total=folder.document.recorded, unit="image", quiet=quiet) as step:
             file = write_report(folder, kind.value, file=out, report=step)
         print_note(f"Report: {printable(str(file))}", quiet=quiet)
+
+
+def tell_older_reports(run: Path, kinds: Container[ReportFormat], *, quiet: bool = False) -> None:
+    """Say which reports in a scan's folder are of results that are replaced.
+
+    They are left there: nobody knows whether such a file is ours.
+
+    Args:
+        run: Output folder of the scan.
+        kinds: Formats that are written anew.
+        quiet: Say nothing.
+    """
+    for kind in ReportFormat:
+        file = run / f"report.{kind.value}"
+        if kind not in kinds and file.is_file():
+            print_note(
+                f"Note: {printable(str(file))} was there before and does not show the results of this scan. "
+                "Remove it, or make it anew with nclf report.",
+                quiet=quiet,
+            )
 
 
 def _records_of(run: Path) -> ScanFolder:

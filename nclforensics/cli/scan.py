@@ -18,7 +18,7 @@ from nclforensics.cli.options import (
     WeightsOption,
 )
 from nclforensics.cli.path_lists import read_path_list
-from nclforensics.cli.report import ReportsOption, write_reports
+from nclforensics.cli.report import ReportsOption, tell_older_reports, write_reports
 from nclforensics.cli.scan_options import (
     CaseOption,
     Engine,
@@ -119,6 +119,8 @@ def scan(
         overlay=overlay,
         score_map=score_map,
     )
+    if force and not resume:
+        tell_older_reports(out, report or [], quiet=quiet)
     _say_if_slow(device, precision, engine, quiet=quiet)
     custody = Custody(command=tuple(context.obj or ()), case=case, operator=operator, weights=weights)
     summary, stop = ScanSummary(), StopRequest(STOPPING[engine])
