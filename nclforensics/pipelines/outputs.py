@@ -213,7 +213,7 @@ def remove_file(path: Path) -> None:
 
 def cannot_write(path: Path, error: OSError) -> OutputError:
     """Return the error that says which file could not be written, why, and what to do."""
-    return OutputError(f"Cannot write {path}: {error.strerror or error}. Free space or choose another --out folder.")
+    return OutputError(f"Cannot write {path}: {error.strerror or error}. Free space or choose another place.")
 
 
 def encode_png(pixels: NDArray[np.unsignedinteger[Any]]) -> bytes:
