@@ -104,7 +104,6 @@ def test_a_folder_in_the_place_of_a_file_is_an_output_error(tmp_path: Path) -> N
     assert [path.name for path in tmp_path.iterdir()] == ["mask.png"]
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes among its files")
 def test_a_pipe_is_not_replaced(tmp_path: Path) -> None:
     """Nor a device: whoever names one wants to write into it, and a rename would put a file in its place."""
     os.mkfifo(tmp_path / "pipe")
