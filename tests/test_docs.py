@@ -88,6 +88,12 @@ def test_the_readme_shows_every_command(name: str) -> None:
     assert re.search(rf"\bnclf {name}\b", README.read_text(encoding="utf-8"))
 
 
+@pytest.mark.parametrize("name", SHOWN)
+def test_several_examples_have_a_line_each(name: str) -> None:
+    """On one line, whatever stands between them would read as a part of the command."""
+    assert not COMMANDS[name].epilog.startswith("Examples: ")
+
+
 def _unknown_options(text: str) -> list[str]:
     """Return the options in lines that call a command which that command does not have."""
     unknown = []

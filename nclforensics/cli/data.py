@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import sys
 from pathlib import Path  # noqa: TC003 - typer reads annotations at run time
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
@@ -15,12 +16,18 @@ from nclforensics.cli.options import AllowMissingOption, DataRootOption, QuietOp
 from nclforensics.errors import DatasetError, OutputError
 from nclforensics.reports.printable import printable
 
+if TYPE_CHECKING:
+    from nclforensics.data.loaded_set import LoadedSet
+
 CHECK_EXAMPLES: Final = (
-    "Examples: nclf data check casia --data-root /data --sheet casia.png | "
-    "nclf data check columbia:/data/my_columbia --json | nclf data check mine/ (a folder with manifest.csv)"
+    "Examples:\n\n"
+    "nclf data check casia --data-root /data --sheet casia.png\n\n"
+    "nclf data check columbia:/data/my_columbia --json\n\n"
+    "nclf data check mine/   (a folder with manifest.csv)"
 )
 CONVERT_EXAMPLES: Final = (
-    "Examples: nclf data convert coverage --to json --out coverage_json | "
+    "Examples:\n\n"
+    "nclf data convert coverage --to json --out coverage_json\n\n"
     "nclf data convert nist16:/data/NC2016 --to mani --out nist16_mani"
 )
 LIST_EXAMPLES: Final = "Example: nclf data list --data-root /data"
@@ -48,7 +55,11 @@ def check(
     ] = False,
     sheet: Annotated[
         Path | None,
-        typer.Option("--sheet", help="Also draw image, mask and outline of some pairs, odd ones first.", metavar="PNG"),
+        typer.Option(
+            "--sheet",
+            help="Also draw image, mask and outline of some pairs, odd ones first; replaces no file of the set.",
+            metavar="PNG",
+        ),
     ] = None,
     entries: Annotated[int, typer.Option("--entries", help="Pairs on the sheet.", min=1, max=400)] = 24,
     limit: Annotated[
@@ -64,21 +75,28 @@ def check(
     """
     from nclforensics.data.sets import load_set  # noqa: PLC0415 - keeps `nclf --help` quick
     from nclforensics.pipelines.data_report import check_dataset, draw_contact_sheet  # noqa: PLC0415 - as above
+    from nclforensics.pipelines.outputs import write_atomic  # noqa: PLC0415 - as above
     from nclforensics.reports.dataset_document import render_dataset_json, render_dataset_text  # noqa: PLC0415
 
-    if sheet is not None and (sheet.is_dir() or not os.access(sheet.parent, os.W_OK)):
-        raise OutputError(f"Cannot write {sheet}: expected a file in an existing, writable folder.")
+    if sheet is not None:
+        _check_place(sheet)
     loaded = load_set(spec, data_root=data_root)
+    if sheet is not None:
+        _refuse_files_of_the_set(sheet, loaded)
     total = min(limit, len(loaded.pairs)) if limit else len(loaded.pairs)
     with _bar(total, quiet=quiet) as bar:
         report, checked = check_dataset(loaded, limit=limit, progress=bar.update)
-    if sheet is not None:
-        _write(draw_contact_sheet(loaded, checked, entries=entries), sheet)
     if as_json:
         print_result(render_dataset_json(report).rstrip("\n"))
     else:
         width = max(_NARROWEST, shutil.get_terminal_size((_PIPE_WIDTH, 24)).columns)
         print_result(render_dataset_text(report, width=width).rstrip("\n"))
+    if sheet is not None:
+        drawn = draw_contact_sheet(loaded, checked, entries=entries)
+        if drawn is None:
+            print_note(f"Note: {printable(str(sheet))} was not drawn: there is no tampered image that can be used.")
+        else:
+            write_atomic(sheet, drawn)
     if not report.usable:
         raise typer.Exit(DatasetError.exit_code)
 
@@ -139,19 +157,46 @@ def list_sets(
     print_table(table, to_stdout=True)
 
 
+def _check_place(sheet: Path) -> None:
+    """Refuse a place where no file can be written, before anything is looked at.
+
+    Raises:
+        OutputError: With what is there.
+    """
+    try:
+        is_file = stat.S_ISREG(sheet.stat().st_mode)
+    except FileNotFoundError:
+        is_file = True
+    except OSError as error:
+        raise OutputError(f"Cannot write {sheet}: {error.strerror}. Choose another name for the sheet.") from error
+    if not (is_file and os.access(sheet.parent, os.W_OK)):
+        raise OutputError(f"Cannot write {sheet}: expected a file in an existing, writable folder.")
+
+
+def _refuse_files_of_the_set(sheet: Path, loaded: LoadedSet) -> None:
+    """Refuse to replace a file of a set.
+
+    Only what is no PNG or lies in the set's folder is known to need it, and the images and masks that lie elsewhere:
+    a mask whose image is missing may be in no list.
+
+    Raises:
+        OutputError: If the sheet's name is that of such a file.
+    """
+    if not sheet.exists():
+        return
+    folder = loaded.root if loaded.root.is_dir() else loaded.root.parent
+    files = [file for pair in loaded.pairs for file in (pair.image, pair.mask) if file is not None]
+    is_inside = sheet.resolve().is_relative_to(folder.resolve())
+    if is_inside or sheet.suffix.lower() != ".png" or any(file.exists() and sheet.samefile(file) for file in files):
+        raise OutputError(
+            f"Expected a new file, or an earlier sheet outside {folder}, at {sheet}, found a file that may belong to "
+            "the data set. Choose another name for the sheet."
+        )
+
+
 def _bar(total: int, *, quiet: bool) -> Any:  # noqa: ANN401 - tqdm has no types
     """Return a progress bar on stderr; silent if quiet or if stderr is no terminal."""
     from tqdm import tqdm  # noqa: PLC0415 - keeps `nclf --help` quick
 
     hidden = True if quiet else None  # None: tqdm asks whether stderr is a terminal
     return tqdm(total=total, unit="pair", file=sys.stderr, disable=hidden, dynamic_ncols=True)
-
-
-def _write(content: bytes, path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OutputError(f"Cannot write {path}: {error.strerror or error}.") from error

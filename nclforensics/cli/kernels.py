@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 INFO_EXAMPLES: Final = "Example: nclf kernels info --json"
 BUILD_EXAMPLES: Final = (
-    "Example: nclf kernels build --arch sm_90 --out kernels/ (copy the folder to a machine without a network, and set "
-    "NCLF_KERNEL_CACHE to it there) | nclf kernels build --arch all (fills this user's cache)"
+    "Examples:\n\n"
+    "nclf kernels build --arch sm_90 --out kernels/   (copy the folder to a machine without a network, and set "
+    "NCLF_KERNEL_CACHE to it there)\n\n"
+    "nclf kernels build --arch all   (fills this user's cache)"
 )
 
 kernels = typer.Typer(

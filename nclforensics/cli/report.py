@@ -14,7 +14,9 @@ from nclforensics.errors import UsageError
 from nclforensics.reports.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Sequence
+
+    from nclforensics.pipelines.report import ScanFolder
 
 EXAMPLES: Final = (
     "Examples:\n\nnclf report masks/\n\nnclf report masks/ --format pdf --out case-2026-117.pdf\n\n"
@@ -59,30 +61,66 @@ def report(
     """
     chosen = _format(kind, out)
     if out == STDOUT:
-        from nclforensics.pipelines.report import ScanFolder, report_text  # noqa: PLC0415 - loads OpenCV
+        from nclforensics.pipelines.report import report_text  # noqa: PLC0415 - loads OpenCV
 
-        for lines in report_text(ScanFolder(run), chosen.value):
+        for lines in report_text(_records_of(run), chosen.value):
             print_result(lines.removesuffix("\n"))
         return
     write_reports(run, [chosen], out=out, quiet=quiet)
 
 
-def write_reports(run: Path, kinds: Iterable[ReportFormat], *, out: Path | None = None, quiet: bool = False) -> None:
-    """Write reports on a scan under a progress bar, and tell their names on stderr.
+def write_reports(run: Path, kinds: Sequence[ReportFormat], *, out: Path | None = None, quiet: bool = False) -> None:
+    """Write reports on a scan under a progress bar, and tell on stderr their names and what is wrong with the scan.
 
     Args:
         run: Output folder of the scan.
         kinds: Their formats.
         out: The file of a single report; None: in the output folder.
         quiet: Neither bar nor names.
-    """
-    from nclforensics.pipelines.report import write_report  # noqa: PLC0415 - loads OpenCV
-    from nclforensics.pipelines.resume import read_run  # noqa: PLC0415
 
+    Raises:
+        MissingInputError: If the folder holds no record of a scan.
+        OutputError: If a report cannot be written.
+    """
+    if not kinds:
+        return
+    from nclforensics.pipelines.report import write_report  # noqa: PLC0415 - loads OpenCV
+
+    folder = _records_of(run)
     for kind in kinds:
-        with progress_bar(total=read_run(run)["images"], unit="image", quiet=quiet) as step:
-            file = write_report(run, kind.value, file=out, report=step)
+        with progress_bar(total=folder.document.recorded, unit="image", quiet=quiet) as step:
+            file = write_report(folder, kind.value, file=out, report=step)
         print_note(f"Report: {printable(str(file))}", quiet=quiet)
+
+
+def tell_older_reports(run: Path, kinds: Container[ReportFormat], *, quiet: bool = False) -> None:
+    """Say which reports in a scan's folder are of results that are replaced.
+
+    They are left there: nobody knows whether such a file is ours.
+
+    Args:
+        run: Output folder of the scan.
+        kinds: Formats that are written anew.
+        quiet: Say nothing.
+    """
+    for kind in ReportFormat:
+        file = run / f"report.{kind.value}"
+        if kind not in kinds and file.is_file():
+            print_note(
+                f"Note: {printable(str(file))} was there before and does not show the results of this scan. "
+                "Remove it, or make it anew with nclf report.",
+                quiet=quiet,
+            )
+
+
+def _records_of(run: Path) -> ScanFolder:
+    """Return a scan's records; tell what is wrong with them, also if quiet, since a table has no place for it."""
+    from nclforensics.pipelines.report import ScanFolder  # noqa: PLC0415 - loads OpenCV
+
+    folder = ScanFolder(run)
+    for problem in folder.document.problems:
+        print_note(f"Note: {printable(problem)}")
+    return folder
 
 
 def _format(kind: ReportFormat | None, out: Path | None) -> ReportFormat:

@@ -18,7 +18,7 @@ from nclforensics.cli.options import (
     WeightsOption,
 )
 from nclforensics.cli.path_lists import read_path_list
-from nclforensics.cli.report import ReportsOption, write_reports
+from nclforensics.cli.report import ReportsOption, tell_older_reports, write_reports
 from nclforensics.cli.scan_options import (
     CaseOption,
     Engine,
@@ -49,6 +49,7 @@ from nclforensics.errors import EXIT_FAIL_ON_MET, EXIT_SOME_SKIPPED, NoReadableI
 if TYPE_CHECKING:
     from nclforensics.pipelines.ray_cluster import RaySettings
     from nclforensics.pipelines.scan_plan import ScanPlan
+    from nclforensics.results import Outcome
 
 EXAMPLES: Final = (
     "Examples:\n\n"
@@ -103,7 +104,6 @@ def scan(
     _refuse_both("--threshold", threshold is not None, "--fpr", fpr is not None)
     _refuse_both("--quiet", quiet, "--verbose", verbose)
     from nclforensics.networks.weights import load_model  # noqa: PLC0415 - torch loads only when needed
-    from nclforensics.pipelines.records import record_line  # noqa: PLC0415
     from nclforensics.pipelines.run_document import Custody  # noqa: PLC0415
     from nclforensics.pipelines.scan import scan_images  # noqa: PLC0415
 
@@ -119,19 +119,27 @@ def scan(
         overlay=overlay,
         score_map=score_map,
     )
+    if force and not resume:
+        tell_older_reports(out, report or [], quiet=quiet)
     _say_if_slow(device, precision, engine, quiet=quiet)
     custody = Custody(command=tuple(context.obj or ()), case=case, operator=operator, weights=weights)
     summary, stop = ScanSummary(), StopRequest(STOPPING[engine])
     with stop, closing(scan_images(plan, model, config, custody=custody, should_stop=stop, ray=ray)) as outcomes:
         for outcome in progress(outcomes, total=len(plan.images), unit="image", quiet=quiet or verbose):
             summary.add(outcome)
-            if verbose:
-                print_note(outcome_line(outcome))
-            if json:
-                print_result(record_line(outcome))
+            _print_outcome(outcome, verbose=verbose, json=json)
     print_summary(summary, model, config, out=out, quiet=quiet)
     write_reports(out, report or [], quiet=quiet)
     _end(summary, fail_on)
+
+
+def _print_outcome(outcome: Outcome, *, verbose: bool, json: bool) -> None:
+    from nclforensics.pipelines.records import record_line  # noqa: PLC0415 - keeps `nclf --help` quick
+
+    if verbose:
+        print_note(outcome_line(outcome))
+    if json:
+        print_result(record_line(outcome))
 
 
 def _say_if_slow(device: str, precision: Precision, engine: Engine, *, quiet: bool) -> None:

@@ -29,11 +29,13 @@ if TYPE_CHECKING:
     from nclforensics.pipelines.train import TrainingSummary
 
 EXAMPLES: Final = (
-    "Examples: nclf train --photos photos/ --minutes 100 --out runs/first (forgeries made on the fly) | "
-    "nclf train --dataset casia --data-root /data --steps 20000 (finds CASIA v2 there) | "
-    "nclf train --dataset mine/ --steps 20000 (a folder with manifest.csv, Tp and Gt folders, or a JsonDataset file) | "
-    "nclf train --out runs/first --resume (go on where it stopped) | "
-    "torchrun --nproc-per-node 4 -m nclforensics train --dataset casia --steps 20000 (four GPUs)"
+    "Examples:\n\n"
+    "nclf train --photos photos/ --minutes 100 --out runs/first   (forgeries made on the fly)\n\n"
+    "nclf train --dataset casia --data-root /data --steps 20000   (finds CASIA v2 there)\n\n"
+    "nclf train --dataset mine/ --steps 20000   (a folder with manifest.csv, Tp and Gt folders, or a JsonDataset file)"
+    "\n\n"
+    "nclf train --out runs/first --resume   (go on where it stopped)\n\n"
+    "torchrun --nproc-per-node 4 -m nclforensics train --dataset casia --steps 20000   (four GPUs)"
 )
 
 

@@ -1,11 +1,12 @@
-"""Checks of a data set that somebody wrote down as a list of images and masks."""
+"""Lists of images and masks: what is checked when one is read, and how one is written."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Final
 
 from nclforensics.data.loaded_set import Anomaly, LoadedSet
-from nclforensics.errors import DatasetError
+from nclforensics.errors import DatasetError, OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,12 +34,13 @@ def listed_set(root: Path, pairs: Iterable[ImagePair], anomalies: Iterable[Anoma
         raise DatasetError(f"Expected at least one image in {root}, found none.")
     usable: dict[Path, ImagePair] = {}
     for pair in listed:
-        place = pair.image.resolve()
-        fault = _twice(pair) if place in usable else _fault(pair)
-        if fault is None:
-            usable[place] = pair
-        else:
+        fault = _fault(pair)
+        if fault is not None:  # its name may be one that no path can have, with a NUL: only what is there is resolved
             found.append(fault)
+        elif (place := pair.image.resolve()) in usable:
+            found.append(Anomaly("duplicate", "error", "Listed more than once; the first entry was used.", pair.image))
+        else:
+            usable[place] = pair
     return LoadedSet(str(root), root, tuple(usable.values()), tuple(found))
 
 
@@ -58,8 +60,39 @@ def faultless(loaded: LoadedSet) -> list[ImagePair]:
     return list(loaded.pairs)
 
 
-def _twice(pair: ImagePair) -> Anomaly:
-    return Anomaly("duplicate", "error", "Listed more than once; the first entry was used.", pair.image)
+def check_names(names: Iterable[str]) -> None:
+    """Refuse names that a list, a text in UTF-8, cannot hold.
+
+    Raises:
+        DatasetError: With the first such name.
+    """
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise DatasetError(
+                f"Expected names in UTF-8, the only ones that a list can hold, found {name!r}. "
+                "Rename it, or convert with --to mani, which copies images and needs no list."
+            ) from error
+
+
+def write_list(text: str, path: Path) -> None:
+    """Write a list in UTF-8 so that it is seen whole or not at all.
+
+    Raises:
+        DatasetError: If a name in it is not valid in UTF-8.
+        OutputError: If the file cannot be written.
+    """
+    check_names(text.splitlines())
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        try:
+            temporary.write_bytes(text.encode())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"Cannot write {path}: {error.strerror or error}.") from error
 
 
 def _fault(pair: ImagePair) -> Anomaly | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from nclforensics.data.ground_truth import MASK_RULES
-from nclforensics.data.listing import faultless, listed_set
-from nclforensics.errors import DatasetError, MissingInputError, OutputError
+from nclforensics.data.listing import faultless, listed_set, write_list
+from nclforensics.errors import DatasetError, MissingInputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -90,6 +91,7 @@ def write_manifest(pairs: Iterable[ImagePair], path: Path) -> None:
     """Write a manifest that `read_manifest` gives back; paths below its folder are written relative to it.
 
     Raises:
+        DatasetError: If a name is not valid in UTF-8.
         OutputError: If the file cannot be written.
     """
     listed = list(pairs)
@@ -104,11 +106,9 @@ def write_manifest(pairs: Iterable[ImagePair], path: Path) -> None:
         )
         for pair in listed
     ]
-    try:
-        with path.open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows([(*_COLUMNS, *extra), *lines])
-    except OSError as error:
-        raise OutputError(f"Cannot write {path}: {error.strerror or error}.") from error
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([(*_COLUMNS, *extra), *lines])
+    write_list(text.getvalue(), path)
 
 
 def _relative(path: Path | None, folder: Path) -> str:

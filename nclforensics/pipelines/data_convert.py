@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Literal
 from nclforensics.data.formats.json_dataset import write_json_dataset
 from nclforensics.data.formats.mani_dataset import write_mani_dataset
 from nclforensics.data.formats.plain_masks import new_folder, plain_masks
+from nclforensics.data.listing import check_names
 from nclforensics.data.manifest import MANIFEST_NAME, write_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from nclforensics.data.manifest import ImagePair
@@ -36,8 +37,11 @@ def convert_pairs(pairs: Sequence[ImagePair], layout: Layout, out: Path) -> Path
         What to give to `nclf eval` or `nclf train`.
 
     Raises:
+        DatasetError: If the layout is a list, and a name is not valid in UTF-8; nothing is written then.
         OutputError: If the folder holds anything, or a file cannot be written.
     """
+    if layout != "mani":
+        check_names(_listed_names(pairs, layout, out))
     new_folder(out)
     if layout == "mani":
         write_mani_dataset(pairs, out)
@@ -51,3 +55,13 @@ def convert_pairs(pairs: Sequence[ImagePair], layout: Layout, out: Path) -> Path
     plain = [replace(pair, mask=mask, mask_rule="bright") for pair, mask in zip(bare, masks, strict=True)]
     write_manifest(plain, out / MANIFEST_NAME)
     return out / MANIFEST_NAME
+
+
+def _listed_names(pairs: Sequence[ImagePair], layout: Layout, out: Path) -> Iterator[str]:
+    """Yield the paths that a list names."""
+    if layout == "json":  # it names the masks that are written there by their absolute paths
+        yield str(out.absolute())
+    for pair in pairs:
+        yield str(pair.image.absolute())
+        if pair.mask is not None and not pair.authentic:
+            yield str(pair.mask.absolute())

@@ -88,7 +88,7 @@ def check_dataset(
     return report, checked
 
 
-def draw_contact_sheet(loaded: LoadedSet, checked: CheckedSet, *, entries: int = SHEET_ENTRIES) -> bytes:
+def draw_contact_sheet(loaded: LoadedSet, checked: CheckedSet, *, entries: int = SHEET_ENTRIES) -> bytes | None:
     """Draw pairs of a set: first those that something is odd about, each kind in turn, then others, evenly chosen.
 
     Args:
@@ -97,10 +97,7 @@ def draw_contact_sheet(loaded: LoadedSet, checked: CheckedSet, *, entries: int =
         entries: How many pairs are shown; odd ones take half of them at most, unless there are no others.
 
     Returns:
-        A PNG file.
-
-    Raises:
-        DatasetError: If the set has no tampered pair and nothing odd to show.
+        A PNG file; None if the set has no tampered pair and nothing odd to show.
     """
     looked_at = {pair.image: pair for pair in (*checked.usable, *(pair for pair, _ in checked.skipped))}
     odd = _worst_first((*loaded.anomalies, *checked.anomalies), looked_at)
@@ -113,7 +110,7 @@ def draw_contact_sheet(loaded: LoadedSet, checked: CheckedSet, *, entries: int =
     sample = [plain[k * len(plain) // count] for k in range(count)]
     shown += [_entry(pair, None, shares.get(pair.image), root=loaded.root) for pair in sample]
     if not shown:
-        raise DatasetError(f"Nothing to draw: {loaded.root} has no tampered image that can be used.")
+        return None
     folder = loaded.root.parent if loaded.root.is_file() else loaded.root
     title = loaded.facts.title if loaded.facts else folder.absolute().name
     tampered = sum(not pair.authentic for pair in checked.usable)

@@ -158,10 +158,13 @@ def write_pieces(path: Path, pieces: Iterable[bytes]) -> None:
         pieces: Its bytes, one piece after the other.
 
     Raises:
-        OutputError: If there is no space, no permission, or a folder has that name; nothing is left behind.
+        OutputError: If there is no space, no permission, or something that is no regular file has that name; nothing
+            is left behind.
     """
     temporary = path.with_name(f".nclf-{secrets.token_hex(8)}.tmp")
     try:
+        if path.exists() and not path.is_file():  # a device or a pipe would be replaced without a word
+            raise OutputError(f"Cannot write {path}: expected a file or a new name, found something else there.")
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("xb") as file:
@@ -210,7 +213,7 @@ def remove_file(path: Path) -> None:
 
 def cannot_write(path: Path, error: OSError) -> OutputError:
     """Return the error that says which file could not be written, why, and what to do."""
-    return OutputError(f"Cannot write {path}: {error.strerror or error}. Free space or choose another --out folder.")
+    return OutputError(f"Cannot write {path}: {error.strerror or error}. Free space or choose another place.")
 
 
 def encode_png(pixels: NDArray[np.unsignedinteger[Any]]) -> bytes:

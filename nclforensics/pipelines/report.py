@@ -18,13 +18,14 @@ from nclforensics.pipelines.outputs import (
     RESULTS_FILE,
     RUN_FILE,
     SUFFIXES,
+    TIMINGS_FILE,
     cannot_write,
     is_inside,
     resolved,
     write_pieces,
 )
 from nclforensics.pipelines.report_pictures import HTML_SIDE, PDF_SIDE, PictureMaker
-from nclforensics.pipelines.resume import parse_line, read_run
+from nclforensics.pipelines.resume import PREVIOUS, no_record, parse_line, read_run
 from nclforensics.reports.render_scan_csv import render_scan_csv
 from nclforensics.reports.render_scan_html import render_scan_html
 from nclforensics.reports.render_scan_json import render_scan_json
@@ -81,8 +82,10 @@ class ScanFolder:
                 results_sha256=digest.hexdigest(),
                 run_sha256=hashlib.sha256((out / RUN_FILE).read_bytes()).hexdigest(),
             )
-        except (KeyError, TypeError, ValueError) as error:
-            raise MissingInputError(f"{out / RUN_FILE} is no record of a scan by this version of nclf.") from error
+        except KeyError as error:
+            raise no_record(out / RUN_FILE, f'without "{error.args[0]}"') from error
+        except (TypeError, ValueError) as error:
+            raise no_record(out / RUN_FILE, f"with a value of another kind: {error}") from error
 
     def outcomes(self) -> Iterator[Outcome]:
         """Yield what was found, in the order of the records."""
@@ -105,23 +108,25 @@ class ScanFolder:
             ) from error
 
 
-def write_report(out: Path, kind: str, *, file: Path | None = None, report: Callable[[], None] = lambda: None) -> Path:
+def write_report(
+    folder: ScanFolder, kind: str, *, file: Path | None = None, report: Callable[[], None] = lambda: None
+) -> Path:
     """Write a report on a scan and return its file.
 
     Args:
-        out: The output folder of the scan.
+        folder: The records of the scan.
         kind: One of `REPORT_FORMATS`.
         file: Where to write it; None: `report.<kind>` in the output folder. The pictures of a page on more than
             `INLINE_IMAGES` images go to the folder `<name of the file>_files` beside it.
         report: Called after each image.
 
     Raises:
-        MissingInputError: If the folder holds no record of a scan.
         OutputError: If the report cannot be written, or would lie among the evidence or replace a record.
     """
-    folder = ScanFolder(out)
-    target = out / f"report.{kind}" if file is None else file
+    target = folder.out / f"report.{kind}" if file is None else file
     _check_target(target, folder)
+    if kind == "html":
+        _check_target(_pictures_folder(target), folder)
     if kind == "pdf":
         write_pieces(target, _pdf(folder, report))
     elif kind == "html":
@@ -145,7 +150,7 @@ def report_text(folder: ScanFolder, kind: str, *, report: Callable[[], None] = l
 
 def _html(folder: ScanFolder, target: Path, report: Callable[[], None]) -> Iterator[str]:
     inline = folder.document.recorded <= INLINE_IMAGES
-    beside = target.with_name(f"{target.stem}_files")
+    beside = _pictures_folder(target)
 
     def store(name: str, content: bytes) -> str:
         try:
@@ -183,14 +188,38 @@ def _encoded(pieces: Iterable[str]) -> Iterator[bytes]:
     return (piece.encode() for piece in pieces)
 
 
+def _pictures_folder(target: Path) -> Path:
+    """Return the folder for the pictures of a page on many images."""
+    return target.with_name(f"{target.stem}_files")
+
+
 def _check_target(target: Path, folder: ScanFolder) -> None:
-    """Refuse to write among the evidence, or over a record or an output of the scan."""
-    ours = {resolved(folder.out / name) for name in (RESULTS_FILE, RUN_FILE)}
-    if resolved(target) in ours or target.name.endswith(SUFFIXES):
+    """Refuse to write among the evidence, or over a photo, a record or an output of the scan."""
+    ours = [folder.out / name for name in (RESULTS_FILE, RUN_FILE, TIMINGS_FILE)]
+    ours += folder.out.glob(PREVIOUS.format("*"))
+    if resolved(target) in map(resolved, ours) or target.name.endswith(SUFFIXES):
         raise OutputError(f"The report {target} would replace a file of the scan. Choose another name.")
-    if is_inside(target, folder.out):
-        return
-    for item in folder.document.inputs:
-        place = Path(folder.document.working_folder, item.path)
-        if is_inside(target, place) if place.is_dir() else target.exists() and resolved(target) == resolved(place):
+    start = folder.document.working_folder
+    for place in (Path(start, item.path) for item in folder.document.inputs):
+        # Whoever put the output folder into an input folder wants the report there as well.
+        is_own = is_inside(target, folder.out) and _lies_in(folder.out, place)
+        if _lies_in(target, place) and not is_own:
             raise OutputError(f"The report {target} lies among the evidence in {place}. Choose another place.")
+    if not os.path.isfile(target):  # noqa: PTH113 - unlike Path.is_file it never raises
+        return
+    # A link in an input folder may have led to photos elsewhere.
+    for photo in (Path(start, outcome.path) for outcome in folder.outcomes()):
+        if _is_same_file(target, photo):
+            raise OutputError(f"The report {target} would replace {photo}, which is evidence. Choose another name.")
+
+
+def _lies_in(path: Path, folder: Path) -> bool:
+    """Return whether a path lies below a folder, whether links are followed or taken for what they are called."""
+    return is_inside(path, folder) or path.absolute().is_relative_to(folder.absolute())
+
+
+def _is_same_file(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except (OSError, ValueError):  # one is gone, or has a name that no file can have
+        return False

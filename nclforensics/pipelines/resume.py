@@ -173,19 +173,25 @@ def read_run(out: Path) -> dict[str, Any]:
     path = out / RUN_FILE
     try:
         run = json.loads(path.read_bytes())
-        assert isinstance(run, dict)
-        assert {"case", "operator", "command", "started", "host", "git_commit", "images"} <= run.keys()
-        assert isinstance(run["resumed"], list)
-        assert isinstance(run["model"]["weights_sha256"], str)
-        assert isinstance(run["config"], dict)
-        assert isinstance(run["versions"], dict)
     except OSError as error:
         raise MissingInputError(
             f"Expected the record of a scan at {path}, cannot read it: {error.strerror}."
         ) from error
-    except (ValueError, AssertionError, KeyError, TypeError, RecursionError) as error:
-        raise MissingInputError(f"{path} is no record of a scan by this version of nclf.") from error
+    except (ValueError, RecursionError) as error:
+        raise no_record(path, f"that is not valid JSON: {error}") from error
+    fault = _fault_of(run)
+    if fault is not None:
+        raise no_record(path, fault)
+    assert isinstance(run, dict)
     return run
+
+
+def no_record(path: Path, fault: str) -> MissingInputError:
+    """Return the error that says why a `run.json` cannot be used, and what to do."""
+    return MissingInputError(
+        f"Expected the record of a scan as this version of nclf writes it in {path}, found a file {fault}. "
+        "Put back the file that the scan wrote, or scan again into another folder."
+    )
 
 
 def parse_line(line: bytes) -> Outcome | None:
@@ -219,6 +225,21 @@ def file_has_digest(out: Path, name: str, digest: str) -> bool:
     """Return whether an output file is there, inside the output folder, with that SHA-256."""
     path = out / name
     return name.endswith(SUFFIXES) and is_inside(path, out) and _digest_on_disk(path) == digest
+
+
+def _fault_of(run: object) -> str | None:
+    """Return what a `run.json` lacks that is needed to go on with its scan or to report on it."""
+    if not isinstance(run, dict):
+        return "that holds no JSON object"
+    kinds = {"resumed": list, "model": dict, "config": dict, "versions": dict}
+    for key in ("case", "operator", "command", "started", "host", "git_commit", "images", *kinds):
+        if key not in run:
+            return f'without "{key}"'
+        if not isinstance(run[key], kinds.get(key, object)):
+            return f'in which "{key}" is {run[key]!r:.80}'
+    if not isinstance(run["model"].get("weights_sha256"), str):
+        return 'without "weights_sha256" in "model"'
+    return None
 
 
 def _digest_on_disk(path: Path) -> str | None:

@@ -6,6 +6,8 @@ import csv
 import io
 from typing import TYPE_CHECKING, Final
 
+from nclforensics.reports.printable import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -66,7 +68,7 @@ def safe_cell(text: str) -> str:
     Control characters are escaped, since a line break would begin a new row and a tab a formula's cell; an apostrophe
     goes before what a spreadsheet might take for a formula.
     """
-    shown = "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
+    shown = printable(text)
     return f"'{shown}" if shown.startswith(_FORMULA_STARTS) else shown
 
 

@@ -15,6 +15,7 @@ from nclforensics.reports.document import Measure
 from nclforensics.reports.html_page import data_uri, environment, hex_color, policy, template_file
 from nclforensics.reports.overlay import FALSE_ALARM, HIT, MISS, color_scale
 from nclforensics.reports.peers import peers
+from nclforensics.reports.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -102,4 +103,4 @@ def _printable(value: object) -> object:
     """
     if not isinstance(value, str) or hasattr(value, "__html__"):
         return value
-    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in value)
+    return printable(value)

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nclforensics.reports.peers import peers
+from nclforensics.reports.printable import printable
 from nclforensics.reports.summary import MEAN, summarize
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def render_text(report: EvaluationReport, *, width: int = 110) -> str:
     """Return protocol, counts, figures and warnings as plain text, at most `width` columns wide."""
     console = _console(width)
     counts = report.counts
-    console.print(f"{report.tool} {report.tool_version}: evaluation of {_printable(report.protocol.dataset)}")
+    console.print(f"{report.tool} {report.tool_version}: evaluation of {printable(report.protocol.dataset)}")
     console.print(
         f"{counts.tampered} tampered and {counts.authentic} authentic images measured, {counts.skipped} skipped "
         f"of {counts.listed} listed; {counts.resized_masks} masks resized."
@@ -37,9 +38,9 @@ def render_text(report: EvaluationReport, *, width: int = 110) -> str:
     if report.robustness is not None:
         console.print(_robustness_table(report.robustness))
     for warning in report.warnings:
-        console.print(f"Note: {_printable(warning)}")
+        console.print(f"Note: {printable(warning)}")
     for item in report.skipped[:_LISTED]:
-        console.print(f"Skipped {_printable(item.image)}: {_printable(item.reason)}")
+        console.print(f"Skipped {printable(item.image)}: {printable(item.reason)}")
     if len(report.skipped) > _LISTED:
         console.print(f"... and {len(report.skipped) - _LISTED} more skipped images (see --json or --csv).")
     return _text_of(console)
@@ -49,7 +50,7 @@ def render_summary(reports: Sequence[EvaluationReport], *, width: int = 110) -> 
     """Return one line a data set and the mean over the sets."""
     console = _console(width)
     rows = summarize(reports)
-    title = f"All sets, protocol: {_printable(reports[0].protocol.name)}"
+    title = f"All sets, protocol: {printable(reports[0].protocol.name)}"
     table = Table(title=title, title_justify="left")
     table.add_column("data set", overflow="fold")
     for name in ("tampered", "authentic", *rows[0].figures):
@@ -60,7 +61,7 @@ def render_summary(reports: Sequence[EvaluationReport], *, width: int = 110) -> 
         cells = [_number(value) for value in row.figures.values()]
         if is_mean:  # a mean over fewer sets than all says so
             cells = [_with_sets(cell, row.sets[name], len(reports)) for name, cell in zip(row.sets, cells, strict=True)]
-        table.add_row(Text(_printable(row.dataset)), *counts, *cells)
+        table.add_row(Text(printable(row.dataset)), *counts, *cells)
     console.print(table)
     return _text_of(console)
 
@@ -86,7 +87,7 @@ def _published_table(report: EvaluationReport) -> Table:
         table.add_column(name, justify="left" if name in ("model", "figure", "source") else "right", overflow="fold")
     for row in peers(report):
         name = f"> {row.model}" if row.own else row.model
-        table.add_row(Text(_printable(name)), row.figure, _number(row.value), _number(row.average), Text(row.source))
+        table.add_row(Text(printable(name)), row.figure, _number(row.value), _number(row.average), Text(row.source))
     return table
 
 
@@ -110,7 +111,7 @@ def _protocol_table(protocol: Protocol) -> Table:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in vars(protocol).items():
-        table.add_row(name.replace("_", " "), Text(_printable(value)))
+        table.add_row(name.replace("_", " "), Text(printable(value)))
     return table
 
 
@@ -149,8 +150,3 @@ def _number(value: float | None) -> str:
 
 def _interval(interval: Interval | None) -> str:
     return "-" if interval is None else f"{interval[0]:.3f} - {interval[1]:.3f}"
-
-
-def _printable(text: str) -> str:
-    """Escape control characters, which a terminal would obey."""
-    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nclforensics.pipelines.report import write_report
+from nclforensics.pipelines.report import ScanFolder, write_report
 from nclforensics.reports.copy_words import copy_in_words
 from nclforensics.reports.render_scan_html import render_scan_html
 from nclforensics.reports.scan_document import Entry, Pictures
@@ -54,7 +54,7 @@ def page(tmp_path: Path) -> Path:
         make_quiet_finding("calm.png"),
         make_skipped("torn.jpg"),
     ]
-    return write_report(write_run(out, outcomes), "html")
+    return write_report(ScanFolder(write_run(out, outcomes)), "html")
 
 
 def _open(browser: Browser, page: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING
 
 import cv2
@@ -13,7 +14,7 @@ from nclforensics.cli.data import app
 from nclforensics.data.loaders import LOADERS
 from nclforensics.data.sets import load_set
 from nclforensics.errors import DatasetError, MissingInputError, OutputError
-from tests.data.loaders.miniatures import columbia, coverage
+from tests.data.loaders.miniatures import columbia, coverage, masks, photos
 from tests.planted_sets import planted_set
 
 if TYPE_CHECKING:
@@ -63,10 +64,58 @@ def test_check_draws_a_sheet(tmp_path: Path) -> None:
     assert "pairs, because of --limit" in result.stdout
 
 
-def test_check_finds_out_early_that_the_sheet_cannot_be_written(tmp_path: Path) -> None:
-    """Before anything is looked at."""
-    result = run("check", "nothing", "--sheet", tmp_path / "none" / "sheet.png")
+@pytest.mark.parametrize("name", ["none/sheet.png", "file/sheet.png", "x" * 300, ".", "pipe"])
+def test_check_finds_out_early_that_the_sheet_cannot_be_written(tmp_path: Path, name: str) -> None:
+    """Before anything is looked at; what is there already stays what it is."""
+    (tmp_path / "file").touch()
+    os.mkfifo(tmp_path / "pipe")
+    result = run("check", "nothing", "--sheet", tmp_path / name)
     assert isinstance(result.exception, OutputError)
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def _set_with_a_mask_elsewhere(tmp_path: Path) -> Path:
+    """Write a set of one pair, whose mask lies in another folder, and of a mask that belongs to nothing."""
+    photos(tmp_path / "set", "a.png")
+    masks(tmp_path / "masks", "a.png")
+    masks(tmp_path / "set", "left.png")
+    (tmp_path / "set" / "manifest.csv").write_text("image,mask\na.png,../masks/a.png\n")
+    return tmp_path / "set"
+
+
+@pytest.mark.parametrize(
+    "name", ["set/a.png", "set/left.png", "set/manifest.csv", "masks/a.png", "link.png", "notes.txt"]
+)
+def test_check_replaces_no_file_of_the_set(tmp_path: Path, name: str) -> None:
+    """Listed or not; nor any file that can be no earlier sheet."""
+    root = _set_with_a_mask_elsewhere(tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "link.png").symlink_to(root / "a.png")
+    before = (tmp_path / name).read_bytes()
+    result = run("check", root, "--sheet", tmp_path / name)
+    assert isinstance(result.exception, OutputError)
+    assert (tmp_path / name).read_bytes() == before
+
+
+def test_check_replaces_an_earlier_sheet(tmp_path: Path) -> None:
+    """A second look at the same set needs no other name."""
+    root = _set_with_a_mask_elsewhere(tmp_path)
+    for _ in range(2):
+        assert run("check", root, "--sheet", tmp_path / "sheet.png").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("row", "code", "verdict"), [("a.png,,1", 0, "Usable"), ("none.png,left.png,0", 15, "Not usable")]
+)
+def test_check_reports_also_where_nothing_can_be_drawn(tmp_path: Path, row: str, code: int, verdict: str) -> None:
+    """The sheet is an extra: the report and the code are those of the check."""
+    root = _set_with_a_mask_elsewhere(tmp_path)
+    (root / "manifest.csv").write_text(f"image,mask,authentic\n{row}\n")
+    result = run("check", root, "--sheet", tmp_path / "sheet.png")
+    assert result.exit_code == code
+    assert verdict in result.stdout
+    assert "sheet.png was not drawn" in result.stderr
+    assert not (tmp_path / "sheet.png").exists()
 
 
 @pytest.mark.parametrize(("spec", "error"), [("casia", DatasetError), ("nothing", MissingInputError)])

@@ -60,6 +60,20 @@ def test_data_can_be_piped(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(json.loads(Path("out/report.json").read_text())["images"]) == 2
 
 
+@pytest.mark.parametrize("argv", [("-f", "csv", "-o", "-"), ("-f", "csv"), ("-f", "html", "--quiet")])
+def test_a_scan_that_is_not_complete_is_told_on_stderr(
+    argv: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A table has no place for it, and looks complete; quiet means less, not hidden."""
+    first = Path("out/results.jsonl").read_text().splitlines(keepends=True)[0]
+    Path("out/results.jsonl").write_text(first)
+    assert _report("out", *argv) == 0
+    captured = capsys.readouterr()
+    assert "Note: The scan is not complete: 1 of 2 images have a record" in captured.err
+    assert "Note: The records are not those that run.json counts" in captured.err
+    assert "not complete" not in captured.out
+
+
 def test_a_page_cannot_be_piped(capsys: pytest.CaptureFixture[str]) -> None:
     """It may need files beside it."""
     assert _report("out", "--out", "-") == 2

@@ -63,6 +63,17 @@ def test_json_goes_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == Path("out/results.jsonl").read_text()
 
 
+def test_a_report_on_replaced_results_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """It would pass for a report on the new scan; one that is written anew does not, and none is removed."""
+    assert _run("photos/a.png", "--out", "out", "--report", "html", "--report", "csv") == 0
+    assert "was there before" not in capsys.readouterr().err
+    assert _run("photos/b.png", "--out", "out", "--force", "--report", "csv") == 0
+    told = [line for line in capsys.readouterr().err.splitlines() if "was there before" in line]
+    assert len(told) == 1
+    assert told[0].startswith("Note: out/report.html was there before and does not show the results of this scan.")
+    assert Path("out/report.html").is_file()
+
+
 def test_a_slow_precision_is_said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """bf16 on a processor without its instructions takes several times as long: the user is told, and may go on."""
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")

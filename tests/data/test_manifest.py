@@ -7,7 +7,7 @@ import pytest
 
 from nclforensics.data.formats import read_generic
 from nclforensics.data.manifest import ImagePair, load_manifest, read_manifest, write_manifest
-from nclforensics.errors import DatasetError, MissingInputError
+from nclforensics.errors import DatasetError, MissingInputError, OutputError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,6 +73,15 @@ def test_columns_that_no_pair_uses_are_not_written(tmp_path: Path) -> None:
     assert (tmp_path / "grouped.csv").read_text() == "image,mask,authentic,group\na.jpg,,1,\na.jpg,,1,g\n"
 
 
+def test_a_manifest_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    """A name that is no UTF-8, and a name that a folder has: neither half a list nor a temporary file stays."""
+    (tmp_path / "taken.csv").mkdir()
+    for name, target, error in (("lat\udce9.jpg", "new.csv", DatasetError), ("a.jpg", "taken.csv", OutputError)):
+        with pytest.raises(error):
+            write_manifest([ImagePair(tmp_path / name, None, authentic=True)], tmp_path / target)
+    assert [path.name for path in tmp_path.iterdir()] == ["taken.csv"]
+
+
 def test_kinds_are_read_as_the_forge_writes_them(tmp_path: Path) -> None:
     """`nclf forge` writes copy_move and, for an untouched photo, authentic."""
     touch(tmp_path, "a.jpg", "m.png", "b.jpg")
@@ -102,6 +111,7 @@ def test_every_fault_of_a_list_is_reported_and_the_rest_is_kept(tmp_path: Path) 
         (("image,mask,authentic", "a.jpg,,0"), "1 faults in .*a.jpg: Listed as tampered, but without a mask"),
         (("image,mask,authentic", "a.jpg,m.png,0", "sub/../a.jpg,m.png,0"), "more than once"),
         (("image,mask,authentic", "none.jpg,,1"), r"none\.jpg: .* does not exist"),
+        (("image,mask,authentic", "no\0ne.jpg,,1"), "does not exist"),
         (("image,mask,authentic", "a.jpg,none.png,0"), r"a\.jpg: Its mask .*none\.png does not exist"),
         (("image,mask,authentic", "a.jpg,m.png,maybe"), 'line 2, found "maybe"'),
         (("image,mask,authentic", ",m.png,0"), "line 2, found nothing"),
@@ -109,7 +119,7 @@ def test_every_fault_of_a_list_is_reported_and_the_rest_is_kept(tmp_path: Path) 
         (("file,mask", "a.jpg,m.png"), "found file, mask"),
         (("image,mask,authentic",), "found no rows"),
     ],
-    ids=["no-mask", "twice", "no-image", "mask-gone", "word", "blank", "rule", "columns", "empty"],
+    ids=["no-mask", "twice", "no-image", "nul", "mask-gone", "word", "blank", "rule", "columns", "empty"],
 )
 def test_faulty_manifest_is_refused(tmp_path: Path, lines: tuple[str, ...], message: str) -> None:
     """Every fault stops the reading and is named."""

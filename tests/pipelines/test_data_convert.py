@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 from nclforensics.data.ground_truth import read_ground_truth
 from nclforensics.data.images import read_samples
 from nclforensics.data.sets import load_set
-from nclforensics.errors import OutputError
+from nclforensics.errors import DatasetError, OutputError
 from nclforensics.pipelines.data_convert import convert_pairs
 from nclforensics.pipelines.dataset_check import check_pairs, ground_truth_of_size
 from tests.data.loaders.miniatures import columbia, coverage
@@ -66,3 +68,13 @@ def test_nothing_is_overwritten(tmp_path: Path, layout: Layout) -> None:
     with pytest.raises(OutputError, match="empty or new folder"):
         convert_pairs(pairs, layout, out)
     assert [path.name for path in out.iterdir()] == ["note.txt"]
+
+
+@pytest.mark.parametrize("layout", ["manifest", "json"])
+def test_a_name_that_no_list_can_hold_is_refused(tmp_path: Path, layout: Layout) -> None:
+    """It is told before anything is written, so that a second try does not find the folder taken."""
+    pairs = load_set(f"columbia:{columbia(tmp_path / 'set')}").pairs
+    odd = pairs[-1].image.rename(pairs[-1].image.with_name(os.fsdecode(b"lat\xe9.jpg")))
+    with pytest.raises(DatasetError, match=r"lat\\udce9\.jpg'\. Rename it, or convert with --to mani"):
+        convert_pairs([*pairs[:-1], replace(pairs[-1], image=odd)], layout, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -104,6 +104,15 @@ def test_a_folder_in_the_place_of_a_file_is_an_output_error(tmp_path: Path) -> N
     assert [path.name for path in tmp_path.iterdir()] == ["mask.png"]
 
 
+def test_a_pipe_is_not_replaced(tmp_path: Path) -> None:
+    """Nor a device: whoever names one wants to write into it, and a rename would put a file in its place."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OutputError, match="pipe: expected a file or a new name"):
+        write_atomic(tmp_path / "pipe", b"new")
+    assert (tmp_path / "pipe").is_fifo()
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+
+
 @pytest.mark.parametrize("out", [".", "masks", "../photos/masks"])
 def test_an_output_folder_inside_the_input_is_refused(tmp_path: Path, out: str) -> None:
     """Evidence stays as it is, however the path is written."""

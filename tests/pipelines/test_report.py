@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import pytest
 
 from nclforensics.errors import MissingInputError, OutputError
 from nclforensics.pipelines import report as module
+from nclforensics.pipelines.outputs import digest_of
 from nclforensics.pipelines.report import ScanFolder, write_report
 from nclforensics.pipelines.report_pictures import PictureMaker
 from tests.scan_runs import HEIGHT, WIDTH, make_quiet_finding, make_skipped, write_run, write_scanned
@@ -57,15 +59,15 @@ def _pixels(content: bytes | None) -> np.ndarray:
 def test_a_report_can_be_made_again(run: Path, kind: str) -> None:
     """The same folder gives the same bytes, and nothing but the report is written."""
     before = _names(run)
-    target = write_report(run, kind)
+    target = write_report(ScanFolder(run), kind)
     first = target.read_bytes()
-    assert write_report(run, kind).read_bytes() == first
+    assert write_report(ScanFolder(run), kind).read_bytes() == first
     assert _names(run) - before == {f"report.{kind}"}
 
 
 def test_a_page_holds_its_pictures(run: Path) -> None:
     """Photo, outline over it, mask and score map; a skipped image has none."""
-    scanned, skipped = _records(write_report(run, "html"))
+    scanned, skipped = _records(write_report(ScanFolder(run), "html"))
     assert set(scanned["pictures"]) == {"photo", "overlay", "mask", "score_map"}
     assert scanned["missing"] == []
     assert skipped["pictures"] == {}
@@ -76,7 +78,7 @@ def test_pictures_of_many_images_lie_beside_the_page(
 ) -> None:
     """Past the stated number the page stays small, and names files relative to itself."""
     monkeypatch.setattr(module, "INLINE_IMAGES", 1)
-    page = write_report(run, "html", file=tmp_path / "case 7.html")
+    page = write_report(ScanFolder(run), "html", file=tmp_path / "case 7.html")
     pictures = _records(page)[0]["pictures"]
     assert pictures["photo"] == "case%207_files/000001.photo.jpg"
     assert (tmp_path / "case 7_files" / "000001.photo.jpg").is_file()
@@ -85,7 +87,7 @@ def test_pictures_of_many_images_lie_beside_the_page(
 def test_a_photo_that_moved_is_left_out_and_said_to_be(run: Path, tmp_path: Path) -> None:
     """The report does not fail for it; mask and score map are shown without it."""
     (tmp_path / "photos" / "a.png").rename(tmp_path / "elsewhere.png")
-    record = _records(write_report(run, "html"))[0]
+    record = _records(write_report(ScanFolder(run), "html"))[0]
     assert set(record["pictures"]) == {"mask", "score_map"}
     assert record["missing"] == ["The photo is not shown: it is no longer where it was scanned."]
 
@@ -170,7 +172,7 @@ def test_a_report_is_never_written_among_the_evidence(run: Path, tmp_path: Path)
         run / "a.png.mask.png",
     ):
         with pytest.raises(OutputError):
-            write_report(run, "json", file=target)
+            write_report(ScanFolder(run), "json", file=target)
     assert _names(tmp_path / "photos") == {"a.png"}
 
 
@@ -178,19 +180,94 @@ def test_a_photo_is_never_replaced_by_a_report(tmp_path: Path, finding: ScanFind
     """An input named as a file is protected like a folder."""
     run = write_run(tmp_path / "out", [finding], inputs=[{"path": finding.path, "images": 1}])
     with pytest.raises(OutputError, match="among the evidence"):
-        write_report(run, "json", file=tmp_path / "photos" / "a.png")
+        write_report(ScanFolder(run), "json", file=tmp_path / "photos" / "a.png")
+
+
+def test_a_photo_in_the_output_folder_is_never_replaced(tmp_path: Path) -> None:
+    """Photos may lie in the scan's own folder; a new name among them is refused as well."""
+    photos = tmp_path / "out" / "photos"
+    finding = write_scanned(photos, tmp_path / "out", "a.png")
+    run = write_run(tmp_path / "out", [finding], inputs=[{"path": str(photos), "images": 1}])
+    for target in (photos / "a.png", photos / "new.csv"):
+        with pytest.raises(OutputError, match="among the evidence"):
+            write_report(ScanFolder(run), "csv", file=target)
+    assert _names(photos) == {"a.png"}
+
+
+@pytest.mark.parametrize("target", ["photos/sub/a.png", "elsewhere/a.png", "other.csv"])
+def test_a_photo_behind_a_link_is_never_replaced(tmp_path: Path, target: str) -> None:
+    """Whether the report is named by the link's path, by the photo's own, or by a link to the photo."""
+    finding = write_scanned(tmp_path / "elsewhere", tmp_path / "out", "a.png")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "sub").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "other.csv").symlink_to(tmp_path / "elsewhere" / "a.png")
+    finding = dataclasses.replace(finding, path=str(tmp_path / "photos" / "sub" / "a.png"))
+    run = write_run(tmp_path / "out", [finding], inputs=[{"path": str(tmp_path / "photos"), "images": 1}])
+    with pytest.raises(OutputError, match="evidence"):
+        write_report(ScanFolder(run), "csv", file=tmp_path / target)
+    assert digest_of((tmp_path / "elsewhere" / "a.png").read_bytes()) == finding.sha256
+    assert (tmp_path / "other.csv").is_symlink()
+
+
+@pytest.mark.parametrize("place", ["photos/out", "out"])
+def test_an_output_folder_inside_an_input_folder_takes_reports(tmp_path: Path, place: str) -> None:
+    """It was put there with --force, or is reached from there by a link."""
+    finding = write_scanned(tmp_path / "photos", tmp_path / place, "a.png")
+    inputs = [{"path": str(tmp_path / "photos"), "images": 1}]
+    write_run(tmp_path / place, [finding], inputs=inputs)
+    if place == "out":
+        (tmp_path / "photos" / "out").symlink_to(tmp_path / "out")
+    folder = ScanFolder(tmp_path / "photos" / "out")
+    assert [write_report(folder, "csv").name for _ in range(2)] == ["report.csv", "report.csv"]
+
+
+@pytest.mark.parametrize("name", ["timings.jsonl", "results.previous-1.jsonl"])
+def test_no_file_of_the_scan_is_replaced(run: Path, name: str) -> None:
+    """Also not the ones that only a resumed scan needs."""
+    (run / name).write_text("kept")
+    with pytest.raises(OutputError, match="a file of the scan"):
+        write_report(ScanFolder(run), "csv", file=run / name)
+    assert (run / name).read_text() == "kept"
+
+
+def test_pictures_are_not_put_among_the_evidence(tmp_path: Path) -> None:
+    """The folder beside a page may be the one that was scanned."""
+    finding = write_scanned(tmp_path / "page_files", tmp_path / "out", "a.png")
+    inputs = [{"path": str(tmp_path / "page_files"), "images": 1}]
+    run = write_run(tmp_path / "out", [finding], inputs=inputs)
+    with pytest.raises(OutputError, match="among the evidence"):
+        write_report(ScanFolder(run), "html", file=tmp_path / "page.html")
+    assert write_report(ScanFolder(run), "csv", file=tmp_path / "page.csv").is_file()
+
+
+def test_a_name_that_is_too_long_is_an_output_error(run: Path) -> None:
+    """It is told like any other name that cannot be written."""
+    with pytest.raises(OutputError, match="too long"):
+        write_report(ScanFolder(run), "csv", file=run / ("x" * 300))
 
 
 def test_a_folder_without_records_is_named(tmp_path: Path) -> None:
     """The error says what was expected and where."""
     with pytest.raises(MissingInputError, match=r"run\.json"):
-        write_report(tmp_path, "html")
+        ScanFolder(tmp_path)
 
 
 def test_records_of_another_version_are_no_empty_report(run: Path) -> None:
     """Nothing readable is an error: a page without images would read as a scan without findings."""
     (run / "results.jsonl").write_text('{"schema_version": 1}\n')
     with pytest.raises(MissingInputError, match="No line of"):
+        ScanFolder(run)
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"), [({"threshold": {}}, 'without "value"'), ({"host": 3}, "value of another kind")]
+)
+def test_what_a_run_lacks_for_a_report_is_told(
+    finding: ScanFinding, run: Path, change: dict[str, Any], fault: str
+) -> None:
+    """The file is named, and what is wrong with it."""
+    write_run(run, [finding], **change)
+    with pytest.raises(MissingInputError, match=rf"run\.json, found a file .*{fault}"):
         ScanFolder(run)
 
 
@@ -202,5 +279,5 @@ def test_a_report_cut_short_leaves_nothing(run: Path) -> None:
 
     before = _names(run)
     with pytest.raises(KeyboardInterrupt):
-        write_report(run, "csv", report=break_off)
+        write_report(ScanFolder(run), "csv", report=break_off)
     assert _names(run) == before

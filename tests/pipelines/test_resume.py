@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +16,14 @@ from nclforensics.errors import MissingInputError, NclfError, OutputError, Usage
 from nclforensics.networks.weights import LoadedModel, load_model
 from nclforensics.pipelines.inference import Localization, Localizer
 from nclforensics.pipelines.outputs import digest_of, encode_png, locked
-from nclforensics.pipelines.resume import EarlierRecords, parse_line
+from nclforensics.pipelines.resume import EarlierRecords, parse_line, read_run
 from nclforensics.pipelines.run_document import Custody
 from nclforensics.pipelines.scan import scan_images
 from nclforensics.pipelines.scan_plan import plan_scan
 from nclforensics.results import SkippedImage
 from tests.factories import make_image
 from tests.scan_folders import CONFIG, contents, scan_folder, write_photos
+from tests.scan_runs import make_run
 from tests.tiny_model import write_model
 
 if TYPE_CHECKING:
@@ -294,6 +296,24 @@ def test_records_without_a_readable_run_are_refused(
     (tmp_path / "out" / "run.json").write_bytes(content)
     with pytest.raises(MissingInputError, match=r"run\.json"):
         scan_folder(model, photos, tmp_path / "out", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        ("{", "not valid JSON: Expecting property name"),
+        ("[]", "holds no JSON object"),
+        ('{"case": null}', 'without "operator"'),
+        (json.dumps({**make_run([]), "config": "x"}), "\"config\" is 'x'"),
+        (json.dumps({**make_run([]), "model": {}}), 'without "weights_sha256" in "model"'),
+    ],
+    ids=["torn", "list", "key", "kind", "model"],
+)
+def test_what_is_wrong_with_a_run_is_told(tmp_path: Path, content: str, fault: str) -> None:
+    """And what can be done about it."""
+    (tmp_path / "run.json").write_text(content)
+    with pytest.raises(MissingInputError, match=rf"run\.json, found a file .*{re.escape(fault)}.*\. Put back the file"):
+        read_run(tmp_path)
 
 
 def test_two_scans_at_once_are_refused(model: LoadedModel, photos: Path, tmp_path: Path) -> None:

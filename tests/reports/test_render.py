@@ -92,8 +92,10 @@ def test_csv_has_one_row_an_image() -> None:
         ("+a", "'+a"),
         ("-a", "'-a"),
         ("@a", "'@a"),
-        ("\t=a", "\\x09=a"),
-        ("a\r\n=b", "a\\x0d\\x0a=b"),
+        ("\t=a", "\\t=a"),
+        ("a\r\n=b", "a\\r\\n=b"),
+        ("lat\udce9in.jpg", "lat\\udce9in.jpg"),
+        ("\u202egpj.exe", "\\u202egpj.exe"),
     ],
 )
 def test_csv_cells_are_no_formulas(name: str, cell: str) -> None:
@@ -134,10 +136,10 @@ def test_summary_has_the_mean_over_sets() -> None:
 def test_text_obeys_no_file_name() -> None:
     """Markup and control characters in a name are shown, not obeyed."""
     report = make_report()
-    evil = dataclasses.replace(report, skipped=(SkippedItem("[bold]\x1b[31m.jpg", "x"),))
+    evil = dataclasses.replace(report, skipped=(SkippedItem("[bold]\x1b[31m\udce9.jpg", "x"),))
     text = render_text(evil)
     assert "\x1b" not in text
-    assert "[bold]\\x1b[31m.jpg" in text
+    assert "[bold]\\x1b[31m\\udce9.jpg" in text
 
 
 def test_text_names_only_some_of_many_skipped() -> None:

@@ -123,7 +123,7 @@ def test_disguising_characters_are_escaped() -> None:
     """A right-to-left override would show gpj.exe as exe.jpg."""
     page = render_html(make_report(image="\u202egpj.exe\x1b"))
     assert "\u202e" not in page
-    assert "\\x202egpj.exe\\x1b" in page
+    assert "\\u202egpj.exe\\x1b" in page
 
 
 def test_case_without_its_pictures_is_left_out() -> None:

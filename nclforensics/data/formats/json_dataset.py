@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from nclforensics.data.formats.mani_dataset import is_mani_dataset, read_mani_dataset
 from nclforensics.data.formats.plain_masks import plain_masks
-from nclforensics.data.listing import listed_set
+from nclforensics.data.listing import listed_set, write_list
 from nclforensics.data.loaded_set import Anomaly
 from nclforensics.data.manifest import ImagePair
-from nclforensics.errors import DatasetError, OutputError
+from nclforensics.errors import DatasetError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -51,7 +51,7 @@ def write_json_dataset(pairs: Iterable[ImagePair], path: Path, masks_dir: Path) 
 
     Raises:
         OutputError: If the folder holds anything already, or a file cannot be written.
-        DatasetError: If a mask has the width and height of its image swapped.
+        DatasetError: If a mask has the width and height of its image swapped, or a name is not valid in UTF-8.
         UnreadableImageError: If a mask or image cannot be decoded.
     """
     listed = list(pairs)
@@ -65,6 +65,7 @@ def write_balanced_dataset(sets: Iterable[Path], path: Path) -> None:
     """Write a BalancedDataset of some ManiDataset folders and JsonDataset files.
 
     Raises:
+        DatasetError: If a name is not valid in UTF-8.
         OutputError: If the file cannot be written.
     """
     named = [["ManiDataset" if each.is_dir() else "JsonDataset", _absolute(each)] for each in sets]
@@ -87,6 +88,7 @@ def write_test_datasets(sets: Mapping[str, Path], path: Path) -> None:
     """Write a test_datasets.json.
 
     Raises:
+        DatasetError: If a name is not valid in UTF-8.
         OutputError: If the file cannot be written.
     """
     _write_json({name: _absolute(place) for name, place in sets.items()}, path)
@@ -153,7 +155,4 @@ def _absolute(path: Path | None) -> str:
 
 
 def _write_json(content: Any, path: Path) -> None:  # noqa: ANN401 - lists and dicts of strings
-    try:
-        path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"Cannot write {path}: {error.strerror or error}.") from error
+    write_list(json.dumps(content, indent=1, ensure_ascii=False) + "\n", path)

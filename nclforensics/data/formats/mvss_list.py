@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from nclforensics.data.formats.plain_masks import plain_masks
 from nclforensics.data.images import IMAGE_SUFFIXES
-from nclforensics.data.listing import listed_set
+from nclforensics.data.listing import listed_set, write_list
 from nclforensics.data.manifest import ImagePair
 from nclforensics.errors import DatasetError, OutputError
 
@@ -71,16 +71,13 @@ def write_mvss_list(pairs: Iterable[ImagePair], path: Path, masks_dir: Path) -> 
     Raises:
         OutputError: If a name cannot stand in such a list, the folder holds anything already, or a file cannot be
             written.
-        DatasetError: If a mask has the width and height of its image swapped.
+        DatasetError: If a mask has the width and height of its image swapped, or a name is not valid in UTF-8.
         UnreadableImageError: If a mask or image cannot be decoded.
     """
     listed = list(pairs)
     masks = plain_masks(listed, masks_dir)
     lines = [_line(pair, mask) for pair, mask in zip(listed, masks, strict=True)]
-    try:
-        path.write_text("".join(lines), encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"Cannot write {path}: {error.strerror or error}.") from error
+    write_list("".join(lines), path)
 
 
 def _line(pair: ImagePair, mask: Path | None) -> str:
