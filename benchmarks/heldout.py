@@ -3,8 +3,8 @@
     python -m benchmarks.heldout --photos DIR [--models ncl-lite-v4 ncl-lite-v5] [--samples 512] [--variants plain ...]
 
 The samples are those of the default forge: as it makes them, with all of them saved again as JPEG (quality 50 to 90),
-with small JPEGs as the web has them for hosts, and with such that were resized once saved. Choices are made by these figures, so that the real sets stay
-unseen. Variants of reading the same weights:
+with small JPEGs as the web has them for hosts, and with such that were resized once saved. Choices are made by these
+figures, so that the real sets stay unseen. Variants of reading the same weights:
 
 - plain: the network's scores.
 - flips: the mean of the logits over the image and its three mirror images: four times the work.

@@ -29,7 +29,7 @@ from nclforensics.pipelines.resume import PREVIOUS, no_record, parse_line, read_
 from nclforensics.reports.render_scan_csv import render_scan_csv
 from nclforensics.reports.render_scan_html import render_scan_html
 from nclforensics.reports.render_scan_json import render_scan_json
-from nclforensics.reports.scan_document import Entry, outcome_name, scan_document
+from nclforensics.reports.scan_document import Entry, first_to_see, outcome_name, scan_document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 REPORT_FORMATS: Final = ("html", "csv", "json", "pdf")
 # With more images than this the pictures of a page lie beside it, in a folder: 200 images make about 40 MB.
 INLINE_IMAGES: Final = 200
+# And with more than this it lists some only: a record takes 1 KB of the page, and what a browser holds is limited.
+LISTED_IMAGES: Final = 20_000
 
 
 class ScanFolder:
@@ -161,8 +163,10 @@ def _html(folder: ScanFolder, target: Path, report: Callable[[], None]) -> Itera
         return f"{quote(os.fsencode(beside.name))}/{name}"
 
     pictures = PictureMaker(folder.out, folder.document.working_folder, side=HTML_SIDE)
-    entries = (Entry(outcome, pictures.of(outcome)) for outcome in _told(folder.outcomes(), report))
-    yield from render_scan_html(folder.document, entries, store=None if inline else store)
+    order = ("localized evidence", "inconclusive", "skipped", "no localized evidence")
+    listed = first_to_see(folder.outcomes(), order, limit=LISTED_IMAGES)
+    entries = _entries(folder, listed, pictures, report)
+    yield from render_scan_html(folder.document, entries, listed=len(listed), store=None if inline else store)
 
 
 def _pdf(folder: ScanFolder, report: Callable[[], None]) -> list[bytes]:
@@ -170,12 +174,16 @@ def _pdf(folder: ScanFolder, report: Callable[[], None]) -> list[bytes]:
 
     pictures = PictureMaker(folder.out, folder.document.working_folder, side=PDF_SIDE)
     chosen = shown_in_blocks(folder.outcomes())
-    blocks = (
-        (number, Entry(outcome, pictures.of(outcome)))
-        for number, outcome in enumerate(_told(folder.outcomes(), report), start=1)
-        if number in chosen
-    )
-    return [render_scan_pdf(folder.document, folder.outcomes(), blocks)]
+    return [render_scan_pdf(folder.document, folder.outcomes(), _entries(folder, chosen, pictures, report))]
+
+
+def _entries(
+    folder: ScanFolder, chosen: frozenset[int], pictures: PictureMaker, report: Callable[[], None]
+) -> Iterator[tuple[int, Entry]]:
+    """Yield the chosen images with their numbers, from 1."""
+    for number, outcome in enumerate(_told(folder.outcomes(), report), start=1):
+        if number in chosen:
+            yield number, Entry(outcome, pictures.of(outcome))
 
 
 def _told(outcomes: Iterable[Outcome], report: Callable[[], None]) -> Iterator[Outcome]:

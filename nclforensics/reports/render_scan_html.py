@@ -37,13 +37,18 @@ _RAMP_STEPS: Final = 64
 
 
 def render_scan_html(
-    document: ScanDocument, entries: Iterable[Entry], *, store: Callable[[str, bytes], str] | None = None
+    document: ScanDocument,
+    entries: Iterable[tuple[int, Entry]],
+    *,
+    listed: int,
+    store: Callable[[str, bytes], str] | None = None,
 ) -> Iterator[str]:
     """Yield the page piece by piece, so that the pictures of all images are never in memory together.
 
     Args:
         document: What there is to say about the scan as a whole.
-        entries: The images, in the order of the records.
+        entries: The images, each with its number among the records.
+        listed: How many there are of them; the page says so where these are not all.
         store: Writes a picture beside the page, given its name, and returns its address relative to the page. None:
             the pictures become part of the page.
     """
@@ -64,7 +69,8 @@ def render_scan_html(
             command=shlex.join(document.command),
             ramp=[hex_color(color) for color in color_scale()[:: 256 // _RAMP_STEPS].tolist()],
             setting=_embedded({"threshold": document.setting.threshold, "outcomes": list(MEANINGS)}),
-            records=(_embedded(_record(number, entry, store)) for number, entry in enumerate(entries, start=1)),
+            listed=listed,
+            records=(_embedded(_record(number, entry, store)) for number, entry in entries),
         )
     )
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import heapq
 import shlex
 from typing import TYPE_CHECKING, Final
 
 from nclforensics.reports.copy_words import copy_in_words
 from nclforensics.reports.pdf_page import MARGIN, SMALL, SMALL_LINE, Paper
 from nclforensics.reports.quality_words import quality_in_words
-from nclforensics.reports.scan_document import MEANINGS, rate_in_words
+from nclforensics.reports.scan_document import MEANINGS, first_to_see, rate_in_words
 from nclforensics.results import ScanFinding
 
 if TYPE_CHECKING:
@@ -31,20 +30,11 @@ _COLUMNS: Final = (
     ("regions", 13.0),
     ("area", 13.0),
 )
-_RANK: Final = {name: rank for rank, name in enumerate(("localized evidence", "inconclusive", "no localized evidence"))}
 
 
 def shown_in_blocks(outcomes: Iterable[Outcome]) -> frozenset[int]:
-    """Return the numbers, from 1, of the images that are shown as pictures.
-
-    All scanned ones, or of more than `BLOCKS` those with evidence first, then inconclusive ones; higher scores first.
-    """
-    keys = (
-        (_RANK[outcome.decision], -outcome.image_score, number)
-        for number, outcome in enumerate(outcomes, start=1)
-        if isinstance(outcome, ScanFinding)
-    )
-    return frozenset(number for *_, number in heapq.nsmallest(BLOCKS, keys))
+    """Return the numbers, from 1, of the images that are shown as pictures: no skipped ones, and at most `BLOCKS`."""
+    return first_to_see(outcomes, ("localized evidence", "inconclusive", "no localized evidence"), limit=BLOCKS)
 
 
 def render_scan_pdf(document: ScanDocument, outcomes: Iterable[Outcome], blocks: Iterable[tuple[int, Entry]]) -> bytes:

@@ -6,13 +6,14 @@ the renderers one after the other. A document has no time stamp of its own: the 
 
 from __future__ import annotations
 
+import heapq
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from nclforensics.results import Calibration, Outcome, ScanFinding
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 SCAN_REPORT_SCHEMA_VERSION: Final = 1
 
@@ -235,6 +236,22 @@ def scan_document(
 def outcome_name(outcome: Outcome) -> str:
     """Return which of `MEANINGS` an image's record is."""
     return outcome.decision if isinstance(outcome, ScanFinding) else "skipped"
+
+
+def first_to_see(outcomes: Iterable[Outcome], order: Sequence[str], *, limit: int) -> frozenset[int]:
+    """Return the numbers, from 1, of the images to show where there is no room for all.
+
+    Args:
+        outcomes: All images, in the order of the records.
+        order: Which of `MEANINGS` are shown, the first ones first; within one, higher scores are.
+        limit: How many images are shown at most.
+    """
+    keys = (
+        (order.index(name), -getattr(outcome, "image_score", 0.0), number)
+        for number, outcome in enumerate(outcomes, start=1)
+        if (name := outcome_name(outcome)) in order
+    )
+    return frozenset(number for *_, number in heapq.nsmallest(limit, keys))
 
 
 def rate_in_words(setting: Setting, calibration: Calibration) -> str:

@@ -212,7 +212,9 @@ def test_ten_thousand_images_stay_readable(browser: Browser, tmp_path: Path) -> 
     outcomes = [make_finding(f"folder/IMG_{number:05d}.jpg", image_score=number / 10_000) for number in range(10_000)]
     page = tmp_path / "report.html"
     entries = (Entry(outcome, Pictures()) for outcome in outcomes)
-    page.write_text("".join(render_scan_html(make_document(outcomes), entries)))
+    page.write_text(
+        "".join(render_scan_html(make_document(outcomes), enumerate(entries, start=1), listed=len(outcomes)))
+    )
     assert page.stat().st_size < 10_000_000
     start = time.monotonic()
     _open(browser, page)

@@ -84,6 +84,22 @@ def test_pictures_of_many_images_lie_beside_the_page(
     assert (tmp_path / "case 7_files" / "000001.photo.jpg").is_file()
 
 
+def test_a_page_with_too_many_images_lists_what_to_see_first(
+    finding: ScanFinding, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Evidence by score, inconclusive and skipped ones, then the rest; numbers stay, and what is missing is told."""
+    monkeypatch.setattr(module, "LISTED_IMAGES", 4)
+    clean = dataclasses.replace(finding, decision="no localized evidence", image_score=0.9, path="clean.jpg")
+    unsure = dataclasses.replace(finding, decision="inconclusive", image_score=0.1, path="unsure.jpg")
+    weaker = dataclasses.replace(finding, image_score=0.6, path="weaker.jpg")
+    run = write_run(tmp_path / "many", [clean, unsure, weaker, make_skipped(), clean, finding])
+    page = write_report(ScanFolder(run), "html")
+    assert [record["number"] for record in _records(page)] == [2, 3, 4, 6]
+    assert "lists 4 of the 6 images" in page.read_text()
+    monkeypatch.setattr(module, "LISTED_IMAGES", 3)
+    assert [record["number"] for record in _records(write_report(ScanFolder(run), "html"))] == [2, 3, 6]
+
+
 def test_a_photo_that_moved_is_left_out_and_said_to_be(run: Path, tmp_path: Path) -> None:
     """The report does not fail for it; mask and score map are shown without it."""
     (tmp_path / "photos" / "a.png").rename(tmp_path / "elsewhere.png")

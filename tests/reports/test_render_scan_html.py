@@ -40,7 +40,9 @@ class _Page(HTMLParser):
 
 def _page(*outcomes: Outcome, **changes: object) -> str:
     entries = [Entry(outcome, Pictures()) for outcome in outcomes]
-    return "".join(render_scan_html(make_document(outcomes, **changes), entries))
+    return "".join(
+        render_scan_html(make_document(outcomes, **changes), enumerate(entries, start=1), listed=len(entries))
+    )
 
 
 def _records(page: str) -> list[dict[str, Any]]:
@@ -82,7 +84,7 @@ def test_the_policy_allows_exactly_the_page_s_own_style_and_script() -> None:
 def test_the_page_asks_nothing_of_a_network() -> None:
     """No address but the page's own anchors and pictures inside it; no inline style or handler."""
     entry = Entry(make_finding(), Pictures(photo=b"jpeg", mask=b"png"))
-    page = "".join(render_scan_html(make_document([entry.outcome]), [entry]))
+    page = "".join(render_scan_html(make_document([entry.outcome]), [(1, entry)], listed=1))
     for _, attributes in _Page(page).tags:
         assert (attributes.get("href") or "#").startswith("#")
         assert not {name for name in attributes if name == "style" or name.startswith("on")}
@@ -104,7 +106,7 @@ def test_many_pictures_lie_beside_the_page() -> None:
 
     entries = [Entry(make_finding(), Pictures(photo=b"one")), Entry(make_finding(), Pictures(photo=b"two"))]
     document = make_document([entry.outcome for entry in entries])
-    page = "".join(render_scan_html(document, entries, store=store))
+    page = "".join(render_scan_html(document, enumerate(entries, start=1), listed=len(entries), store=store))
     assert stored == {"000001.photo.jpg": b"one", "000002.photo.jpg": b"two"}
     assert _records(page)[1]["pictures"] == {"photo": "report_files/000002.photo.jpg"}
 
