@@ -11,6 +11,7 @@ The records found are moved to `results.previous-N.jsonl`, from where each one t
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any, Final
 
 from nclforensics.data.images import sha256_of
@@ -27,6 +28,7 @@ from nclforensics.pipelines.outputs import (
     remove_file,
     remove_temporaries,
 )
+from nclforensics.pipelines.remote_inputs import recorded_input
 from nclforensics.results import (
     RESULTS_SCHEMA_VERSION,
     WITHOUT_COPIES,
@@ -128,13 +130,15 @@ def continued(run: dict[str, Any], *, out: Path) -> tuple[dict[str, Any], Earlie
     Raises:
         MissingInputError: If there are records without a readable `run.json`.
         OutputError: If the records cannot be moved aside.
-        UsageError: If settings, device, versions, case or inputs are not those of the run.
+        UsageError: If settings, device, versions or case are not those of the run, or one of its inputs is not named
+            again: the results of its images would be removed.
         WeightsMismatchError: If the weights are not.
     """
     earlier = read_run(out) if (out / RUN_FILE).exists() or (out / RESULTS_FILE).exists() else None
     if earlier is None:
         return run, EarlierRecords(out)
     _check_same(earlier, run, out=out)
+    _check_inputs(earlier, run, out=out)
     records = EarlierRecords(out)
     note = {
         "started": run["started"],
@@ -179,6 +183,8 @@ def read_run(out: Path) -> dict[str, Any]:
         assert isinstance(run["model"]["weights_sha256"], str)
         assert isinstance(run["config"], dict)
         assert isinstance(run["versions"], dict)
+        assert isinstance(run["working_folder"], str)
+        assert all(isinstance(item["path"], str) for item in run["inputs"])
     except OSError as error:
         raise MissingInputError(
             f"Expected the record of a scan at {path}, cannot read it: {error.strerror}."
@@ -263,4 +269,25 @@ def _check_same(earlier: dict[str, Any], run: dict[str, Any], *, out: Path) -> N
             "Its records would not be comparable: go on with the same, or scan into another folder."
         )
     if run["case"] is not None and run["case"] != earlier["case"]:
-        raise UsageError(f"The scan in {out} belongs to the case {earlier['case']!r}, not to {run['case']!r}.")
+        belongs = "has no case" if earlier["case"] is None else f"belongs to the case {earlier['case']!r}"
+        raise UsageError(
+            f"The scan in {out} {belongs}, and was to be gone on with for {run['case']!r}. "
+            "Leave --case out, or scan into another folder."
+        )
+
+
+def _check_inputs(earlier: dict[str, Any], run: dict[str, Any], *, out: Path) -> None:
+    """Refuse to go on without an input of the run; what lies in a folder may have changed, and inputs be added."""
+    named = {_place(item["path"], run) for item in run["inputs"]}
+    left_out = [item["path"] for item in earlier["inputs"] if _place(item["path"], earlier) not in named]
+    if left_out:
+        more = f" and {len(left_out) - 1} more" if len(left_out) > 1 else ""
+        raise UsageError(
+            f"The scan in {out} was begun in {earlier['working_folder']} with the input {left_out[0]}{more}, not named "
+            "now: its results would be removed. Name it too, or scan into another folder."
+        )
+
+
+def _place(path: str, run: dict[str, Any]) -> str:
+    """Return where an input of a run lies, whatever folder the run was started in."""
+    return os.path.normpath(str(recorded_input(path, working_folder=run["working_folder"])))
