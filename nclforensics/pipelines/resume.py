@@ -17,14 +17,12 @@ from typing import TYPE_CHECKING, Any, Final
 from nclforensics.data.images import sha256_of
 from nclforensics.errors import MissingInputError, UsageError, WeightsMismatchError
 from nclforensics.pipelines.outputs import (
-    MASK_SUFFIX,
-    OVERLAY_SUFFIX,
     RESULTS_FILE,
     RUN_FILE,
-    SCORE_SUFFIX,
     SUFFIXES,
     cannot_write,
     is_inside,
+    output_names,
     remove_file,
     remove_temporaries,
 )
@@ -134,9 +132,9 @@ def continued(run: dict[str, Any], *, out: Path) -> tuple[dict[str, Any], Earlie
             again: the results of its images would be removed.
         WeightsMismatchError: If the weights are not.
     """
-    earlier = read_run(out) if (out / RUN_FILE).exists() or (out / RESULTS_FILE).exists() else None
-    if earlier is None:
+    if not holds_run(out):
         return run, EarlierRecords(out)
+    earlier = read_run(out)
     _check_same(earlier, run, out=out)
     _check_inputs(earlier, run, out=out)
     records = EarlierRecords(out)
@@ -158,14 +156,31 @@ def continued(run: dict[str, Any], *, out: Path) -> tuple[dict[str, Any], Earlie
     return {**run, **first, "resumed": [*earlier["resumed"], note]}, records
 
 
+def holds_run(out: Path) -> bool:
+    """Return whether an output folder holds a scan, or what should be one."""
+    return (out / RUN_FILE).exists() or (out / RESULTS_FILE).exists()
+
+
 def clear_leftovers(plan: ScanPlan, earlier: EarlierRecords) -> None:
-    """Remove what an earlier scan left that the planned one will not replace.
+    """Remove what an earlier scan left and the planned one, which goes on with it, will not replace.
 
     Raises:
         OutputError: If a file cannot be removed.
     """
     remove_temporaries(plan.out)
     earlier.remove_stale_outputs({image.name for image in plan.images})
+
+
+def remove_results(out: Path) -> None:
+    """Remove the records of an earlier scan and the outputs that they name, as far as the bytes are those recorded.
+
+    Raises:
+        OutputError: If a file cannot be removed.
+    """
+    remove_temporaries(out)
+    earlier = EarlierRecords(out)
+    earlier.remove_stale_outputs(())
+    earlier.discard()
 
 
 def read_run(out: Path) -> dict[str, Any]:
@@ -213,10 +228,10 @@ def still_holds(line: bytes, image: PlannedImage, config: ScanConfig, *, out: Pa
     finding = parse_line(line)
     if not isinstance(finding, ScanFinding) or json.loads(line)["schema_version"] != RESULTS_SCHEMA_VERSION:
         return None
-    wanted = {MASK_SUFFIX: True, OVERLAY_SUFFIX: config.overlay, SCORE_SUFFIX: config.score_map}
-    names = [image.name + suffix for suffix, is_wanted in wanted.items() if is_wanted]
     files = finding.output_files()
-    if finding.path != str(image.path) or list(files) != names or finding.sha256 != _digest_on_disk(image.path):
+    if finding.path != str(image.path) or list(files) != output_names(image.name, config):
+        return None
+    if finding.sha256 != _digest_on_disk(image.path):
         return None
     return finding if all(file_has_digest(out, name, digest) for name, digest in files.items()) else None
 

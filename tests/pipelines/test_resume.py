@@ -222,6 +222,27 @@ def test_files_that_are_not_ours_are_never_removed(model: LoadedModel, photos: P
     assert (tmp_path / "out" / "1.png.mask.png").read_bytes() == b"mine too"
 
 
+def test_files_that_no_scan_wrote_stay_beside_a_photo_that_is_scanned_again(
+    model: LoadedModel, photos: Path, tmp_path: Path
+) -> None:
+    """They have the name of an output that this scan was not asked for."""
+    scan_folder(model, photos, tmp_path / "out")
+    (tmp_path / "out" / "1.png.score.png").write_bytes(b"mine")
+    _replace_photo(photos, tmp_path)
+    scan_folder(model, photos, tmp_path / "out", resume=True)
+    assert (tmp_path / "out" / "1.png.score.png").read_bytes() == b"mine"
+
+
+def test_a_mask_without_a_record_does_not_outlive_its_photo(model: LoadedModel, photos: Path, tmp_path: Path) -> None:
+    """A killed scan had written it, but not the record; by now the photo cannot be read."""
+    scan_folder(model, photos, tmp_path / "out")
+    records = tmp_path / "out" / "results.jsonl"
+    records.write_bytes(records.read_bytes().splitlines(keepends=True)[0])
+    (photos / "1.png").write_bytes(b"no photo any more")
+    scan_folder(model, photos, tmp_path / "out", resume=True)
+    assert not (tmp_path / "out" / "1.png.mask.png").exists()
+
+
 def test_half_written_files_of_a_killed_scan_are_removed(model: LoadedModel, photos: Path, tmp_path: Path) -> None:
     """They have names of their own and are nobody's results."""
     _stopped(model, photos, tmp_path / "out", after=1)
