@@ -90,9 +90,9 @@ def check_output_folder(out: Path, input_folders: Iterable[Path], *, force: bool
         resume: Allow the results of an earlier run: they are what is resumed.
 
     Raises:
-        OutputError: With what to do; a path that is a file is refused even if forced.
+        OutputError: With what to do; a path that is a file, or cannot be looked for, is refused even if forced.
     """
-    if out.exists() and not out.is_dir():
+    if is_there(out) and not out.is_dir():
         raise OutputError(f"Expected --out to be a folder, but {out} is a file. Choose another one.")
     if force:
         return
@@ -106,13 +106,25 @@ def check_output_folder(out: Path, input_folders: Iterable[Path], *, force: bool
         refuse_results(out)
 
 
+def is_there(path: Path) -> bool:
+    """Return whether there is an output folder or a file in it.
+
+    Raises:
+        OutputError: If the system does not tell: the name is too long, or a folder may not be entered.
+    """
+    try:
+        return path.exists()
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
 def refuse_results(out: Path) -> None:
     """Refuse an output folder that holds the results of another run.
 
     Raises:
         OutputError: With what to do.
     """
-    if (out / RESULTS_FILE).exists():
+    if is_there(out / RESULTS_FILE):
         raise OutputError(
             f"{out} holds the results of an earlier scan ({RESULTS_FILE}). Choose another folder, "
             "go on with that scan with --resume, or replace its results with --force."

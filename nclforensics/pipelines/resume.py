@@ -22,6 +22,7 @@ from nclforensics.pipelines.outputs import (
     SUFFIXES,
     cannot_write,
     is_inside,
+    is_there,
     output_names,
     remove_file,
     remove_temporaries,
@@ -157,8 +158,12 @@ def continued(run: dict[str, Any], *, out: Path) -> tuple[dict[str, Any], Earlie
 
 
 def holds_run(out: Path) -> bool:
-    """Return whether an output folder holds a scan, or what should be one."""
-    return (out / RUN_FILE).exists() or (out / RESULTS_FILE).exists()
+    """Return whether an output folder holds a scan, or what should be one.
+
+    Raises:
+        OutputError: If the folder may not be entered.
+    """
+    return is_there(out / RUN_FILE) or is_there(out / RESULTS_FILE)
 
 
 def clear_leftovers(plan: ScanPlan, earlier: EarlierRecords) -> None:
