@@ -58,6 +58,7 @@ def run_document(plan: ScanPlan, model: LoadedModel, examiner: Examiner, custody
         "working_folder": str(Path.cwd()),
         "inputs": [{"path": path, "images": count} for path, count in plan.inputs],
         "images": len(plan.images),
+        "passed_over": plan.passed_over,
         "images_sha256": digest_of_paths(str(image.path) for image in plan.images),
         "config": dataclasses.asdict(examiner.config),
         "config_sha256": digest_of_config(examiner.config),
