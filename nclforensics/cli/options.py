@@ -28,7 +28,11 @@ WeightsOption: TypeAlias = Annotated[
     ),
 ]
 PrecisionOption: TypeAlias = Annotated[
-    Precision, typer.Option("--precision", help="bf16 is faster where the processor has it; masks differ slightly.")
+    Precision,
+    typer.Option(
+        "--precision",
+        help="bf16 is faster where the processor has it; scores differ, and no error rate was measured in it.",
+    ),
 ]
 TileOption: TypeAlias = Annotated[
     int,

@@ -197,10 +197,19 @@ def test_times_stand_beside_the_records(model: LoadedModel, photos: Path, tmp_pa
 
 
 def test_no_error_rate_is_claimed_for_a_setting_that_was_not_measured(model: LoadedModel) -> None:
-    """Another region size makes the calibrated rate void, as another threshold does."""
+    """Another region size makes the calibrated rate void, as another threshold and another precision do."""
     other_region = describe_threshold(model, dataclasses.replace(CONFIG, min_region=0.01))
     other_threshold = describe_threshold(model, dataclasses.replace(CONFIG, threshold=0.3))
-    assert (other_region["false_positive_rate"], other_threshold["false_positive_rate"]) == (None, None)
+    other_precision = describe_threshold(model, dataclasses.replace(CONFIG, precision="bf16"))
+    others = (other_region, other_threshold, other_precision)
+    assert [other["false_positive_rate"] for other in others] == [None, None, None]
+
+
+def test_a_score_in_another_precision_means_nothing_known(model: LoadedModel, photos: Path, tmp_path: Path) -> None:
+    """The record says why."""
+    finding = _only(model, photos / "a.png", tmp_path / "out", config=dataclasses.replace(CONFIG, precision="bf16"))
+    assert finding.score_meaning is not None
+    assert "calibrated in fp32, and this is bf16" in finding.score_meaning.text
 
 
 def test_two_scans_give_the_same_bytes(model: LoadedModel, photos: Path, tmp_path: Path) -> None:
