@@ -36,7 +36,13 @@ PrecisionOption: TypeAlias = Annotated[
 ]
 TileOption: TypeAlias = Annotated[
     int,
-    typer.Option("--tile", help="Side in pixels of the tiles that larger images are cut into.", min=64, max=32768),
+    typer.Option(
+        "--tile",
+        help="Side in pixels of the tiles that larger images are cut into. The models that come with nclf need 448 or "
+        "more.",
+        min=64,
+        max=32768,
+    ),
 ]
 QuietOption: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary.")]
 ForceOption: TypeAlias = Annotated[
