@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
+import torch
 
 from nclforensics.cli.app import main
+from nclforensics.cli.options import TileOption
 from nclforensics.data.images import image_size, read_mask
 from nclforensics.data.manifest import ImagePair, read_manifest
+from nclforensics.errors import UsageError
 from nclforensics.networks.weights import DEFAULT_MODEL, bundled_models_folder, find_model, load_model
+from nclforensics.pipelines.inference import Localizer
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
@@ -28,6 +33,15 @@ def masks(tmp_path_factory: pytest.TempPathFactory) -> Path:
         main(["scan", str(EXAMPLES), "--out", str(out), "--quiet"])
     assert end.value.code == 0
     return out
+
+
+def test_the_help_says_what_the_smallest_tile_is() -> None:
+    """It is that of the default model, which refuses a smaller one."""
+    network = load_model(DEFAULT_MODEL).network
+    (stated,) = re.findall(r"need (\d+) or more", get_args(TileOption)[1].help)
+    Localizer(network, device=torch.device("cpu"), tile=int(stated))
+    with pytest.raises(UsageError, match=f"at least {stated} pixels"):
+        Localizer(network, device=torch.device("cpu"), tile=int(stated) - 1)
 
 
 def _pairs(*, authentic: bool) -> list[ImagePair]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import pairwise
 from typing import Annotated, NoReturn
 
 import typer
@@ -28,7 +29,7 @@ from nclforensics.cli.train import EXAMPLES as TRAIN_EXAMPLES
 from nclforensics.cli.train import train
 from nclforensics.cli.verify import EXAMPLES as VERIFY_EXAMPLES
 from nclforensics.cli.verify import verify
-from nclforensics.errors import EXIT_DONE, EXIT_INTERRUPTED, NclfError
+from nclforensics.errors import EXIT_DONE, EXIT_INTERRUPTED, NclfError, UsageError
 
 EXIT_CODES = (
     "Exit codes: 0 done, 1 a bug of ours, 2 usage, 10 what --fail-on names was found, 11 missing input, "
@@ -86,6 +87,7 @@ def main(argv: list[str] | None = None) -> NoReturn:
     prepare_torch()  # before a command imports PyTorch
     arguments = sys.argv[1:] if argv is None else argv
     try:
+        _refuse_empty(arguments)
         app(args=arguments, prog_name="nclf", obj=["nclf", *arguments])
         code = EXIT_DONE
     except SystemExit as end:
@@ -98,6 +100,16 @@ def main(argv: list[str] | None = None) -> NoReturn:
     if code == EXIT_INTERRUPTED:
         print_error("Interrupted. What was finished before is kept.")
     sys.exit(_flushed(code))
+
+
+def _refuse_empty(arguments: list[str]) -> None:
+    """Refuse an empty argument: as a path it would be the current folder, and nobody types one on purpose."""
+    for before, argument in pairwise(["nclf", *arguments]):
+        name, equals, value = argument.partition("=")
+        if not argument or (name.startswith("--") and equals and not value):
+            raise UsageError(
+                f"Expected a value after {name or before}, got an empty string. Is a shell variable not set?"
+            )
 
 
 def _flushed(code: int) -> int:

@@ -18,8 +18,11 @@ EXAMPLES: Final = "Example: nclf forge --photos photos/ --out forged -n 1000 (th
 
 def forge(
     *,
-    photos: Annotated[Path, typer.Option("--photos", help="Folder of pristine photos, searched at any depth.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder for the set: new, or empty.")],
+    photos: Annotated[
+        Path,
+        typer.Option("--photos", help="Folder of pristine photos, searched at any depth."),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the set: new or empty, not among the photos.")],
     count: Annotated[int, typer.Option("--number", "-n", help="How many samples.", min=1)] = 1000,
     seed: Annotated[int, typer.Option("--seed", help="Same photos, configuration and seed: same set.", min=0)] = 0,
     size: Annotated[

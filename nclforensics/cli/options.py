@@ -28,11 +28,21 @@ WeightsOption: TypeAlias = Annotated[
     ),
 ]
 PrecisionOption: TypeAlias = Annotated[
-    Precision, typer.Option("--precision", help="bf16 is faster where the processor has it; masks differ slightly.")
+    Precision,
+    typer.Option(
+        "--precision",
+        help="bf16 is faster where the processor has it; scores differ, and no error rate was measured in it.",
+    ),
 ]
 TileOption: TypeAlias = Annotated[
     int,
-    typer.Option("--tile", help="Side in pixels of the tiles that larger images are cut into.", min=64, max=32768),
+    typer.Option(
+        "--tile",
+        help="Side in pixels of the tiles that larger images are cut into. The models that come with nclf need 448 or "
+        "more.",
+        min=64,
+        max=32768,
+    ),
 ]
 QuietOption: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary.")]
 ForceOption: TypeAlias = Annotated[

@@ -52,8 +52,8 @@ ResumeOption: TypeAlias = Annotated[
     bool,
     typer.Option(
         "--resume",
-        help="Go on with the scan in --out: records whose input, outputs, weights and settings are unchanged are kept, "
-        "the other images scanned.",
+        help="Go on with the scan in --out, its inputs named again: records whose input, outputs, weights and settings "
+        "are unchanged are kept, the other images scanned.",
     ),
 ]
 ReplaceOption: TypeAlias = Annotated[

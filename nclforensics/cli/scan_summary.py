@@ -55,15 +55,17 @@ def outcome_line(outcome: Outcome) -> str:
 
 
 def print_summary(summary: ScanSummary, model: LoadedModel, config: ScanConfig, *, out: Path, quiet: bool) -> None:
-    """Print what was resumed, counts, highest scores, skipped images, and the model with its error rate."""
+    """Print what was resumed, counts, highest scores, what was left out, and the model with its error rate."""
     if quiet:
         return
     from rich.table import Table  # noqa: PLC0415 - keeps `nclf --help` quick
     from rich.text import Text  # noqa: PLC0415
 
+    from nclforensics.pipelines.resume import read_run  # noqa: PLC0415 - torch loads only when needed
     from nclforensics.pipelines.run_document import describe_threshold  # noqa: PLC0415
 
-    _print_resumed(out)
+    run = read_run(out)
+    _print_resumed(run)
     counts = Table("outcome", "images", title=f"Scanned into {printable(str(out))}", title_justify="left")
     for outcome, count in sorted(summary.counts.items()):
         counts.add_row(outcome, str(count))
@@ -77,15 +79,14 @@ def print_summary(summary: ScanSummary, model: LoadedModel, config: ScanConfig, 
         print_note(f"skipped {printable(skipped.path)}: {printable(skipped.reason)}")
     if summary.counts["skipped"] > len(summary.skipped):
         print_note(f"and {summary.counts['skipped'] - len(summary.skipped)} more; {RESULTS_NAME} has all of them.")
+    if run["passed_over"]:
+        print_note(f"Files in the folders without an image's suffix, not examined: {run['passed_over']}.")
     rate = _error_rate(model, describe_threshold(model, config))
     print_note(f"Model {model.name}, weights sha256 {model.sha256[:12]}. {rate}")
 
 
-def _print_resumed(out: Path) -> None:
-    """Print how much of a resumed scan was done before; nothing if the scan in that folder is not resumed."""
-    from nclforensics.pipelines.resume import read_run  # noqa: PLC0415 - torch loads only when needed
-
-    run = read_run(out)
+def _print_resumed(run: dict[str, Any]) -> None:
+    """Print how much of a resumed scan was done before; nothing if the scan is not resumed."""
     for resumed in run["resumed"][-1:]:
         kept, total = resumed["records_kept"], run["images"]
         done = "Nothing to do" if kept == total else "Resumed"

@@ -28,6 +28,9 @@ Subset = Literal["train", "validation", "all"]
 GRID: Final = 16  # side in pixels of the largest block that JPEG codes as a unit (4:2:0)
 MAX_SIDE: Final = 1024  # longest side in pixels of a crop kept in memory
 CACHE_BYTES: Final = 1_420_000_000
+# A folder with both is a set that `nclf forge` writes or has written.
+FORGE_CONFIG: Final = "forge.toml"
+FORGE_RECIPES: Final = "recipes.jsonl"
 PNG_COLOUR_TYPE_OFFSET: Final = 25
 PNG_TYPES_WITH_ALPHA: Final = (4, 6)
 
@@ -79,7 +82,8 @@ class PhotoPool:
         """Collect the photos below a folder, recursively.
 
         Args:
-            folder: Holds JPEG, PNG, TIFF, BMP or WebP files, at any depth.
+            folder: Holds JPEG, PNG, TIFF, BMP or WebP files, at any depth. A set of `nclf forge` in it is left out: its
+                images and masks are no pristine photos.
             subset: "all", or one side of the split. A photo's side depends on its hash and the seed alone, so adding
                 photos moves none of the others.
             validation_share: Expected share of photos in "validation", in [0, 1].
@@ -187,9 +191,12 @@ class PhotoPool:
 def _photo_files(folder: Path) -> list[PhotoFile]:
     if not folder.is_dir():
         raise MissingInputError(f"Expected a folder of photos at {folder}, found no such folder.")
-    paths = find_images(folder)
+    forged = {path.parent for path in folder.rglob(FORGE_RECIPES) if (path.parent / FORGE_CONFIG).is_file()}
+    paths = [path for path in find_images(folder) if forged.isdisjoint(path.parents)]
     if not paths:
-        raise MissingInputError(f"Expected photos ({', '.join(sorted(IMAGE_SUFFIXES))}) in {folder}, found none.")
+        besides = f" but what nclf forge made: {min(forged)}" if forged else ""
+        expected = ", ".join(sorted(IMAGE_SUFFIXES))
+        raise MissingInputError(f"Expected photos ({expected}) in {folder}, found none{besides}.")
     files = []
     for path in paths:
         try:

@@ -24,6 +24,9 @@ SMALLEST_SIDE: Final = 64
 # At and below it the shipped model finds less than a quarter of what it finds without compression (docs/decision.md).
 HEAVY_COMPRESSION: Final = 75
 
+# What every model's thresholds were measured in; another number format gives other scores (docs/export.md).
+CALIBRATED_PRECISION: Final = "fp32"
+
 # A photo whose whole surface was processed can be marked all over; no edit that the model learned is nearly so large.
 LARGEST_SHARE: Final = 0.9
 
@@ -47,7 +50,7 @@ def decide(prediction: NDArray[np.bool_], quality: QualityFacts | None = None) -
     return "no localized evidence", None
 
 
-def score_meaning(score: float, calibration: Calibration, *, min_region: float) -> ScoreMeaning:
+def score_meaning(score: float, calibration: Calibration, *, min_region: float, precision: str) -> ScoreMeaning:
     """Return how many authentic photos score as high: between two rows of the model's calibration table.
 
     Args:
@@ -55,9 +58,10 @@ def score_meaning(score: float, calibration: Calibration, *, min_region: float) 
         calibration: The model's. A threshold of it was set so that at most its rate of the photos score higher, and one
             photo more would be above the rate.
         min_region: The region size that the score was computed with.
+        precision: The number format that it was computed in.
     """
-    if not calibration.thresholds or min_region != calibration.min_region:
-        return ScoreMeaning(lowest_rate=0, highest_rate=1, authentic=0, text=_unknown(calibration))
+    if not calibration.thresholds or min_region != calibration.min_region or precision != CALIBRATED_PRECISION:
+        return ScoreMeaning(lowest_rate=0, highest_rate=1, authentic=0, text=_unknown(calibration, precision))
     rows = list(zip(calibration.false_positive_rates, calibration.thresholds, strict=True))
     lowest = max((rate for rate, threshold in rows if score <= threshold), default=0.0)
     highest = min((rate for rate, threshold in rows if score > threshold), default=1.0)
@@ -75,9 +79,11 @@ def _share(lowest: float, highest: float) -> str:
     return " and ".join(parts).capitalize()
 
 
-def _unknown(calibration: Calibration) -> str:
+def _unknown(calibration: Calibration, precision: str) -> str:
     if not calibration.thresholds:
         return "Unknown: the model was never calibrated on authentic photos."
+    if precision != CALIBRATED_PRECISION:
+        return f"Unknown: the model was calibrated in {CALIBRATED_PRECISION}, and this is {precision}."
     return f"Unknown: the model was calibrated for regions above {100 * calibration.min_region:g} % of the image."
 
 

@@ -143,7 +143,9 @@ class Examiner:
             tiles=self._localizer.number_of_tiles(height, width),
             device=self.device,
             quality=loaded.quality,
-            score_meaning=score_meaning(score, self._calibration, min_region=min_region),
+            score_meaning=score_meaning(
+                score, self._calibration, min_region=min_region, precision=self.config.precision
+            ),
             **_names_and_digests(image, files),
         )
         return finding, files

@@ -14,8 +14,9 @@ import numpy as np
 
 from nclforensics.config import ForgeConfig, dump_config
 from nclforensics.data.forge import KINDS, Forge, ForgedSample
-from nclforensics.data.photos import PhotoPool
+from nclforensics.data.photos import FORGE_CONFIG, FORGE_RECIPES, PhotoPool
 from nclforensics.errors import OutputError
+from nclforensics.pipelines.outputs import is_inside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,11 +60,16 @@ class ForgeWriter:
 
     Raises:
         MissingInputError: If there are no photos.
-        OutputError: If the output folder holds anything already or cannot be made.
+        OutputError: If the output folder lies among the photos, holds anything already or cannot be made.
     """
 
     def __init__(self, request: ForgeRequest) -> None:
         self.request = request
+        if is_inside(request.out, request.photos):
+            raise OutputError(
+                f"The folder {request.out} lies inside the photos {request.photos}: what is forged must not be taken "
+                "for a photo. Choose one elsewhere."
+            )
         self.pool = PhotoPool.from_folder(request.photos)
         self.forge = Forge(self.pool, request.config, request.seed)
         self.counts = dict.fromkeys(KINDS, 0)
@@ -82,8 +88,8 @@ class ForgeWriter:
         with _writing(out):
             for part in ("images", "masks"):
                 (out / part).mkdir(parents=True)
-            (out / "forge.toml").write_text(dump_config(self.request.config), encoding="utf-8")
-            with (out / "recipes.jsonl").open("w", encoding="utf-8") as recipes:
+            (out / FORGE_CONFIG).write_text(dump_config(self.request.config), encoding="utf-8")
+            with (out / FORGE_RECIPES).open("w", encoding="utf-8") as recipes:
                 rows = []
                 for index in range(self.request.count):
                     sample = self.forge.sample(index)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from nclforensics.config import ScanConfig
+
 RESULTS_FILE: Final = "results.jsonl"
 RUN_FILE: Final = "run.json"
 TIMINGS_FILE: Final = "timings.jsonl"
@@ -88,9 +90,9 @@ def check_output_folder(out: Path, input_folders: Iterable[Path], *, force: bool
         resume: Allow the results of an earlier run: they are what is resumed.
 
     Raises:
-        OutputError: With what to do; a path that is a file is refused even if forced.
+        OutputError: With what to do; a path that is a file, or cannot be looked for, is refused even if forced.
     """
-    if out.exists() and not out.is_dir():
+    if is_there(out) and not out.is_dir():
         raise OutputError(f"Expected --out to be a folder, but {out} is a file. Choose another one.")
     if force:
         return
@@ -100,10 +102,54 @@ def check_output_folder(out: Path, input_folders: Iterable[Path], *, force: bool
                 f"The output folder {out} lies inside the input folder {folder}: evidence must stay as it is. "
                 "Choose a folder elsewhere, or allow it with --force."
             )
-    if not resume and (out / RESULTS_FILE).exists():
+    if not resume:
+        refuse_results(out)
+
+
+def is_there(path: Path) -> bool:
+    """Return whether there is an output folder or a file in it.
+
+    Raises:
+        OutputError: If the system does not tell: the name is too long, or a folder may not be entered.
+    """
+    try:
+        return path.exists()
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def refuse_results(out: Path) -> None:
+    """Refuse an output folder that holds the results of another run.
+
+    Raises:
+        OutputError: With what to do.
+    """
+    if is_there(out / RESULTS_FILE):
         raise OutputError(
             f"{out} holds the results of an earlier scan ({RESULTS_FILE}). Choose another folder, "
             "go on with that scan with --resume, or replace its results with --force."
+        )
+
+
+def refuse_files(out: Path, names: Iterable[str]) -> None:
+    """Refuse an output folder that holds one of the files that a new scan would write: it is somebody else's.
+
+    Args:
+        out: The output folder.
+        names: What would be written there; each is looked for, unless the folder is empty.
+
+    Raises:
+        OutputError: With what to do.
+    """
+    try:
+        is_empty = not any(out.iterdir())
+        found = None if is_empty else next((name for name in names if os.path.lexists(out / name)), None)
+    except OSError as error:
+        raise cannot_write(out, error) from error
+    if found is not None:
+        raise OutputError(
+            f"{out / found} is there already, and no scan in {out} has a record of it. Choose another folder, "
+            "or replace that file with --force."
         )
 
 
@@ -183,16 +229,6 @@ def digest_of(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def remove_outputs(out: Path, name: str) -> None:
-    """Remove what an earlier run may have written for an image, so that no mask outlives its record.
-
-    Raises:
-        OutputError: If one of the files cannot be removed.
-    """
-    for suffix in SUFFIXES:
-        remove_file(out / (name + suffix))
-
-
 def remove_temporaries(out: Path) -> None:
     """Remove the half-written files that a killed run left."""
     for path in out.rglob(".nclf-*.tmp"):
@@ -214,6 +250,17 @@ def remove_file(path: Path) -> None:
 def cannot_write(path: Path, error: OSError) -> OutputError:
     """Return the error that says which file could not be written, why, and what to do."""
     return OutputError(f"Cannot write {path}: {error.strerror or error}. Free space or choose another place.")
+
+
+def output_names(name: str, config: ScanConfig) -> list[str]:
+    """Return the names of the files that a scan with these settings writes for an image, the mask's first.
+
+    Args:
+        name: What `OutputNames` gave the image.
+        config: Settings.
+    """
+    wanted = {MASK_SUFFIX: True, OVERLAY_SUFFIX: config.overlay, SCORE_SUFFIX: config.score_map}
+    return [name + suffix for suffix, is_wanted in wanted.items() if is_wanted]
 
 
 def encode_png(pixels: NDArray[np.unsignedinteger[Any]]) -> bytes:

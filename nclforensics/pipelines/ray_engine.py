@@ -19,7 +19,6 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self, cast
 
 from nclforensics.errors import UnreadableImageError
-from nclforensics.pipelines.outputs import remove_outputs
 from nclforensics.pipelines.ray_cluster import Answer, RaySettings, RayWorkers
 from nclforensics.pipelines.resume import still_holds
 from nclforensics.pipelines.scan_engine import IMAGES_UNDER_WAY, OutcomeRecorder, skipped
@@ -114,7 +113,6 @@ class _Job:
     image: PlannedImage
     earlier: Future[ScanFinding | None] | None = None
     attempts: int = 0
-    examined: bool = False
     written: Future[tuple[Outcome, float | None]] | None = None
 
 
@@ -163,20 +161,16 @@ class ClusterScan:
             KeyboardInterrupt: If the scan was stopped that way.
             OutputError: If a result cannot be written.
         """
-        try:
-            with OutcomeRecorder(self._plan, self._records, resumed=self._earlier is not None) as self._recorder:
-                while self._next or self._jobs or self._behind:
-                    if should_stop():
-                        yield from self._drain()
-                        raise KeyboardInterrupt
-                    self._admit()
-                    self._assign()
-                    self._collect()
-                    yield from self._recorded()
-        finally:
-            for job in self._jobs:
-                if job.examined:  # what has no record must not look like a result
-                    remove_outputs(self._plan.out, job.image.name)
+        resumed = self._earlier is not None
+        with OutcomeRecorder(self._plan, self._config, self._records, resumed=resumed) as self._recorder:
+            while self._next or self._jobs or self._behind:
+                if should_stop():
+                    yield from self._drain()
+                    raise KeyboardInterrupt
+                self._admit()
+                self._assign()
+                self._collect()
+                yield from self._recorded()
 
     def _admit(self) -> None:
         """Take as many images from the plan as may be under way; what an earlier run found of them is checked."""
@@ -238,7 +232,6 @@ class ClusterScan:
         job = self._under_way.pop(answer.task)
         self._alone.discard(answer.worker)
         if answer.examined is not None:
-            job.examined = True
             self._submit(job, self._written, job.image, answer.examined)
             return
         job.attempts += 1

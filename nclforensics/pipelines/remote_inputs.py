@@ -17,7 +17,6 @@ from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from nclforensics.data.images import IMAGE_SUFFIXES
 from nclforensics.errors import MissingInputError, UnreadableImageError, UsageError
 from nclforensics.pipelines.decoder_pool import DecoderPool
 
@@ -130,19 +129,15 @@ class RemotePath(_PathLike):
                 while piece := remote.read(2**22):
                     file.write(piece)
 
-    def images_below(self) -> list[tuple[RemotePath, Path]]:
-        """Return the objects below this one that have an image's suffix, each with its path below it, sorted."""
+    def objects_below(self) -> list[tuple[RemotePath, str]]:
+        """Return the objects below this one, each with its path below it, sorted."""
         with _os_errors(self):
             file_system, path = self._place()
             found = file_system.find(path)
         relative = sorted(name.removeprefix(path).lstrip("/") for name in found)
         head, chain, rest = self.uri.partition("::")
         parent = head if head.endswith("://") else head.rstrip("/") + "/"
-        return [
-            (RemotePath(f"{parent}{name}{chain}{rest}"), Path(name))
-            for name in relative
-            if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
-        ]
+        return [(RemotePath(f"{parent}{name}{chain}{rest}"), name) for name in relative]
 
     def _own_path(self) -> PurePosixPath:
         return PurePosixPath(self.uri.partition("::")[0].partition("://")[2])

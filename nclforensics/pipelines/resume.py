@@ -11,22 +11,23 @@ The records found are moved to `results.previous-N.jsonl`, from where each one t
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any, Final
 
 from nclforensics.data.images import sha256_of
 from nclforensics.errors import MissingInputError, UsageError, WeightsMismatchError
 from nclforensics.pipelines.outputs import (
-    MASK_SUFFIX,
-    OVERLAY_SUFFIX,
     RESULTS_FILE,
     RUN_FILE,
-    SCORE_SUFFIX,
     SUFFIXES,
     cannot_write,
     is_inside,
+    is_there,
+    output_names,
     remove_file,
     remove_temporaries,
 )
+from nclforensics.pipelines.remote_inputs import recorded_input
 from nclforensics.results import (
     RESULTS_SCHEMA_VERSION,
     WITHOUT_COPIES,
@@ -128,13 +129,15 @@ def continued(run: dict[str, Any], *, out: Path) -> tuple[dict[str, Any], Earlie
     Raises:
         MissingInputError: If there are records without a readable `run.json`.
         OutputError: If the records cannot be moved aside.
-        UsageError: If settings, device, versions, case or inputs are not those of the run.
+        UsageError: If settings, device, versions or case are not those of the run, or one of its inputs is not named
+            again: the results of its images would be removed.
         WeightsMismatchError: If the weights are not.
     """
-    earlier = read_run(out) if (out / RUN_FILE).exists() or (out / RESULTS_FILE).exists() else None
-    if earlier is None:
+    if not holds_run(out):
         return run, EarlierRecords(out)
+    earlier = read_run(out)
     _check_same(earlier, run, out=out)
+    _check_inputs(earlier, run, out=out)
     records = EarlierRecords(out)
     note = {
         "started": run["started"],
@@ -154,14 +157,35 @@ def continued(run: dict[str, Any], *, out: Path) -> tuple[dict[str, Any], Earlie
     return {**run, **first, "resumed": [*earlier["resumed"], note]}, records
 
 
+def holds_run(out: Path) -> bool:
+    """Return whether an output folder holds a scan, or what should be one.
+
+    Raises:
+        OutputError: If the folder may not be entered.
+    """
+    return is_there(out / RUN_FILE) or is_there(out / RESULTS_FILE)
+
+
 def clear_leftovers(plan: ScanPlan, earlier: EarlierRecords) -> None:
-    """Remove what an earlier scan left that the planned one will not replace.
+    """Remove what an earlier scan left and the planned one, which goes on with it, will not replace.
 
     Raises:
         OutputError: If a file cannot be removed.
     """
     remove_temporaries(plan.out)
     earlier.remove_stale_outputs({image.name for image in plan.images})
+
+
+def remove_results(out: Path) -> None:
+    """Remove the records of an earlier scan and the outputs that they name, as far as the bytes are those recorded.
+
+    Raises:
+        OutputError: If a file cannot be removed.
+    """
+    remove_temporaries(out)
+    earlier = EarlierRecords(out)
+    earlier.remove_stale_outputs(())
+    earlier.discard()
 
 
 def read_run(out: Path) -> dict[str, Any]:
@@ -213,10 +237,10 @@ def still_holds(line: bytes, image: PlannedImage, config: ScanConfig, *, out: Pa
     finding = parse_line(line)
     if not isinstance(finding, ScanFinding) or json.loads(line)["schema_version"] != RESULTS_SCHEMA_VERSION:
         return None
-    wanted = {MASK_SUFFIX: True, OVERLAY_SUFFIX: config.overlay, SCORE_SUFFIX: config.score_map}
-    names = [image.name + suffix for suffix, is_wanted in wanted.items() if is_wanted]
     files = finding.output_files()
-    if finding.path != str(image.path) or list(files) != names or finding.sha256 != _digest_on_disk(image.path):
+    if finding.path != str(image.path) or list(files) != output_names(image.name, config):
+        return None
+    if finding.sha256 != _digest_on_disk(image.path):
         return None
     return finding if all(file_has_digest(out, name, digest) for name, digest in files.items()) else None
 
@@ -231,7 +255,7 @@ def _fault_of(run: object) -> str | None:
     """Return what a `run.json` lacks that is needed to go on with its scan or to report on it."""
     if not isinstance(run, dict):
         return "that holds no JSON object"
-    kinds = {"resumed": list, "model": dict, "config": dict, "versions": dict}
+    kinds = {"resumed": list, "model": dict, "config": dict, "versions": dict, "working_folder": str, "inputs": list}
     for key in ("case", "operator", "command", "started", "host", "git_commit", "images", *kinds):
         if key not in run:
             return f'without "{key}"'
@@ -239,6 +263,8 @@ def _fault_of(run: object) -> str | None:
             return f'in which "{key}" is {run[key]!r:.80}'
     if not isinstance(run["model"].get("weights_sha256"), str):
         return 'without "weights_sha256" in "model"'
+    if not all(isinstance(item, dict) and isinstance(item.get("path"), str) for item in run["inputs"]):
+        return 'without "path" in "inputs"'
     return None
 
 
@@ -284,4 +310,25 @@ def _check_same(earlier: dict[str, Any], run: dict[str, Any], *, out: Path) -> N
             "Its records would not be comparable: go on with the same, or scan into another folder."
         )
     if run["case"] is not None and run["case"] != earlier["case"]:
-        raise UsageError(f"The scan in {out} belongs to the case {earlier['case']!r}, not to {run['case']!r}.")
+        belongs = "has no case" if earlier["case"] is None else f"belongs to the case {earlier['case']!r}"
+        raise UsageError(
+            f"The scan in {out} {belongs}, and was to be gone on with for {run['case']!r}. "
+            "Leave --case out, or scan into another folder."
+        )
+
+
+def _check_inputs(earlier: dict[str, Any], run: dict[str, Any], *, out: Path) -> None:
+    """Refuse to go on without an input of the run; what lies in a folder may have changed, and inputs be added."""
+    named = {_place(item["path"], run) for item in run["inputs"]}
+    left_out = [item["path"] for item in earlier["inputs"] if _place(item["path"], earlier) not in named]
+    if left_out:
+        more = f" and {len(left_out) - 1} more" if len(left_out) > 1 else ""
+        raise UsageError(
+            f"The scan in {out} was begun in {earlier['working_folder']} with the input {left_out[0]}{more}, not named "
+            "now: its results would be removed. Name it too, or scan into another folder."
+        )
+
+
+def _place(path: str, run: dict[str, Any]) -> str:
+    """Return where an input of a run lies, whatever folder the run was started in."""
+    return os.path.normpath(str(recorded_input(path, working_folder=run["working_folder"])))

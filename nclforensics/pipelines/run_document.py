@@ -18,6 +18,7 @@ import cv2
 import torch
 
 import nclforensics
+from nclforensics.pipelines.decision import CALIBRATED_PRECISION
 from nclforensics.pipelines.scan_plan import digest_of_paths
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def run_document(plan: ScanPlan, model: LoadedModel, examiner: Examiner, custody
         "working_folder": str(Path.cwd()),
         "inputs": [{"path": path, "images": count} for path, count in plan.inputs],
         "images": len(plan.images),
+        "passed_over": plan.passed_over,
         "images_sha256": digest_of_paths(str(image.path) for image in plan.images),
         "config": dataclasses.asdict(examiner.config),
         "config_sha256": digest_of_config(examiner.config),
@@ -82,10 +84,14 @@ def run_document(plan: ScanPlan, model: LoadedModel, examiner: Examiner, custody
 
 
 def describe_threshold(model: LoadedModel, config: ScanConfig) -> dict[str, Any]:
-    """Return the threshold in force and the false-positive rate measured for it, None if it was not measured."""
+    """Return the threshold in force and the false-positive rate measured for it, None if it was not measured.
+
+    Another number format than the calibration's gives other scores, for which no rate was measured.
+    """
     threshold = model.threshold if config.threshold is None else config.threshold
     rates = [rate for rate, value in model.thresholds.items() if value == threshold]
-    measured = bool(rates) and config.min_region == model.min_region
+    same_setting = config.min_region == model.min_region and config.precision == CALIBRATED_PRECISION
+    measured = bool(rates) and same_setting
     return {
         "value": threshold,
         "min_region": config.min_region,

@@ -9,14 +9,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nclforensics.pipelines.examination import Examiner
-from nclforensics.pipelines.outputs import locked
+from nclforensics.pipelines.outputs import (
+    RUN_FILE,
+    TIMINGS_FILE,
+    locked,
+    output_names,
+    refuse_files,
+    refuse_results,
+)
 from nclforensics.pipelines.records import ScanRecords
-from nclforensics.pipelines.resume import EarlierRecords, clear_leftovers, continued
+from nclforensics.pipelines.resume import clear_leftovers, continued, holds_run, remove_results
 from nclforensics.pipelines.run_document import Custody, run_document
 from nclforensics.pipelines.scan_engine import LocalEngine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterator
 
     from nclforensics.config import ScanConfig
     from nclforensics.networks.weights import LoadedModel
@@ -50,7 +57,7 @@ def scan_images(
         UsageError: If the tile is too small for the network, threshold or region size are no shares, or the scan to be
             resumed was begun with other settings.
         WeightsMismatchError: If the scan to be resumed was begun with other weights.
-        OutputError: If a result cannot be written.
+        OutputError: If a result cannot be written, or would replace one of another scan or a file of somebody else.
         KeyboardInterrupt: If `should_stop` said so.
     """
     engine: LocalEngine | RayEngine
@@ -71,15 +78,25 @@ def _recorded(
     should_stop: Callable[[], bool],
 ) -> Generator[Outcome]:
     with locked(plan.out), engine:
+        # Another scan may have filled the folder since the plan was made; from here on nobody else does.
+        if not (plan.replace or (plan.resume and holds_run(plan.out))):
+            refuse_results(plan.out)
+            refuse_files(plan.out, _files(plan, engine.conditions.config))
         run = {**run_document(plan, model, engine.conditions, custody), "engine": engine.description}
         earlier = None
         if plan.resume:
             run, earlier = continued(run, out=plan.out)
             clear_leftovers(plan, earlier)
         elif plan.replace:
-            clear_leftovers(plan, replaced := EarlierRecords(plan.out))
-            replaced.discard()
+            remove_results(plan.out)
         with ScanRecords(plan.out, run) as records:
             yield from engine.run(plan, records, earlier, should_stop)
             if earlier is not None:
                 earlier.discard()
+
+
+def _files(plan: ScanPlan, config: ScanConfig) -> Iterator[str]:
+    """Yield the names of all files that a scan writes."""
+    yield from (RUN_FILE, TIMINGS_FILE)
+    for image in plan.images:
+        yield from output_names(image.name, config)

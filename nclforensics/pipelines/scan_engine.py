@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from nclforensics.data.images import LoadedImage, sha256_of
-from nclforensics.errors import MissingInputError, OutputError, UnreadableImageError
-from nclforensics.pipelines.outputs import remove_outputs, write_atomic
+from nclforensics.errors import MissingInputError, UnreadableImageError
+from nclforensics.pipelines.outputs import output_names, remove_file, write_atomic
 from nclforensics.pipelines.remote_inputs import InputReader
 from nclforensics.pipelines.resume import still_holds
 from nclforensics.results import ScanFinding, SkippedImage
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
 
+    from nclforensics.config import ScanConfig
     from nclforensics.pipelines.examination import Examiner
     from nclforensics.pipelines.inference import Localization
     from nclforensics.pipelines.records import ScanRecords
@@ -100,7 +101,8 @@ class OutcomeRecorder:
     """Writes the outputs of images as they come, and records the outcomes one after the other; a context manager.
 
     Args:
-        plan: Names the output folder, and whether it may hold outputs of an earlier run.
+        plan: Names the output folder.
+        config: The settings in force.
         records: Where each outcome is appended.
         resumed: Whether the run goes on with an earlier one.
 
@@ -108,10 +110,12 @@ class OutcomeRecorder:
         writers: Threads for everything that must not hold up the calling one.
     """
 
-    def __init__(self, plan: ScanPlan, records: ScanRecords, *, resumed: bool) -> None:
+    def __init__(self, plan: ScanPlan, config: ScanConfig, records: ScanRecords, *, resumed: bool) -> None:
         self._out = plan.out
+        self._config = config
         self._records = records
-        self._removes = plan.replace or resumed
+        self._resumed = resumed
+        self._unrecorded: dict[str, list[str]] = {}  # the files of each image that has no record yet
         self._broken = False
         self.writers = ThreadPoolExecutor(WORKERS, thread_name_prefix="write")
         self._recorder = ThreadPoolExecutor(1, thread_name_prefix="record")
@@ -123,21 +127,23 @@ class OutcomeRecorder:
         # In this order: nothing new is written, then the recorder sees what became of the rest.
         self.writers.shutdown(cancel_futures=True)
         self._recorder.shutdown()
+        for names in self._unrecorded.values():  # what has no record must not look like a result
+            for name in names:
+                remove_file(self._out / name)
 
     def write(self, image: PlannedImage, files: dict[str, bytes]) -> None:
-        """Write the outputs of an image, none if it was skipped, in place of those of an earlier run.
+        """Write the outputs of an image, none if it was skipped; if no record follows, they are removed at the end.
 
         Raises:
-            OutputError: If one cannot be written; none is left then.
+            OutputError: If one cannot be written.
         """
-        if self._removes:
-            remove_outputs(self._out, image.name)
-        try:
-            for name, content in files.items():
-                write_atomic(self._out / name, content)
-        except OutputError:
-            remove_outputs(self._out, image.name)  # without all of them there is no record
-            raise
+        if self._resumed:  # a scan that was killed may have left files of an image that is skipped now
+            for name in output_names(image.name, self._config):
+                remove_file(self._out / name)
+        written = self._unrecorded[image.name] = []
+        for name, content in files.items():
+            write_atomic(self._out / name, content)
+            written.append(name)
 
     def record(self, image: PlannedImage, written: Future[tuple[Outcome, float | None]]) -> Future[Outcome]:
         """Append an outcome, once it is there and those before it are appended; to be called in the plan's order.
@@ -153,10 +159,9 @@ class OutcomeRecorder:
         broken, self._broken = self._broken, True  # until the record is there
         outcome, seconds = written.result()
         if broken:
-            if seconds is not None:  # what has no record must not look like a result
-                remove_outputs(self._out, image.name)
             raise CancelledError
         self._records.add(outcome, seconds=seconds)
+        self._unrecorded.pop(image.name, None)
         self._broken = False
         return outcome
 
@@ -209,7 +214,9 @@ class ScanEngine:
         with ExitStack() as stack:
             max_pixels = self._examiner.config.max_pixels
             self._decoders = stack.enter_context(InputReader(DECODERS, max_pixels=max_pixels))
-            recorder = OutcomeRecorder(self._plan, self._records, resumed=self._earlier is not None)
+            recorder = OutcomeRecorder(
+                self._plan, self._examiner.config, self._records, resumed=self._earlier is not None
+            )
             self._recorder = stack.enter_context(recorder)
             self._writers = recorder.writers
             yield

@@ -1,7 +1,8 @@
 """What a scan reads and writes, fixed before the first image is opened.
 
 Folders are searched for image suffixes; links are followed, and each real folder is searched once, so that a loop of
-links ends. Whatever has an image's name is planned, also if it turns out to be no file: it becomes a skipped record.
+links ends. A file that is also reached by a link is planned once, by its own name. Whatever has an image's name is
+planned, also if it turns out to be no file: it becomes a skipped record.
 Objects in a store (`RemotePath`) are found likewise below the URI that the user names.
 """
 
@@ -10,8 +11,8 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, NamedTuple
 
 from nclforensics.data.images import IMAGE_SUFFIXES
 from nclforensics.errors import MissingInputError, OutputError
@@ -47,6 +48,7 @@ class ScanPlan:
         out: The output folder.
         replace: Whether outputs of an earlier run may be replaced.
         resume: Whether to go on with an earlier run in the output folder.
+        passed_over: Number of files in the searched folders that have no image's suffix, and so are no inputs.
     """
 
     images: tuple[PlannedImage, ...]
@@ -54,6 +56,7 @@ class ScanPlan:
     out: Path
     replace: bool
     resume: bool = False
+    passed_over: int = 0
 
 
 def plan_scan(
@@ -71,32 +74,36 @@ def plan_scan(
             planned and becomes a skipped record.
 
     Raises:
-        MissingInputError: If a path that is not listed does not exist, or there is no image at all.
-        OutputError: If the output folder is refused.
+        MissingInputError: If a path that is not listed does not exist or cannot be looked for, or there is no image at
+            all.
+        OutputError: If the output folder is refused, or an output would lie among the inputs.
         UsageError: If an input lies in a store for which a package is missing.
     """
     lenient = set(listed)
     for path in inputs:
         if path not in lenient and not _exists(path):
             raise MissingInputError(f"Expected a file or a folder at {path}, found nothing. No image was scanned.")
-    check_output_folder(out, [path for path in inputs if _is_local_folder(path)], force=force, resume=resume)
+    folders = [path for path in inputs if _is_local_folder(path)]
+    check_output_folder(out, folders, force=force, resume=resume)
+    search = _Search(out)
+    found = [list(search.images_of(path)) for path in inputs]
+    files = {candidate.target for candidates in found for candidate in candidates if not candidate.is_link}
     names = OutputNames()
     seen: set[Path] = set()
     images: list[PlannedImage] = []
     counts: list[tuple[str, int]] = []
-    for path in inputs:
+    for path, candidates in zip(inputs, found, strict=True):
         before = len(images)
-        for image, relative, problem in _expand(path, out=out):
-            target = resolved(image)
-            if target not in seen:
+        for image, below, problem, target, is_link in candidates:
+            if target not in seen and not (is_link and target in files):
                 seen.add(target)
-                images.append(PlannedImage(image, names.claim(relative), problem))
+                images.append(PlannedImage(image, names.claim(Path(below)), problem))
         counts.append((str(path), len(images) - before))
     if not images:
-        looked_in = ", ".join(map(str, inputs)) or "an empty list of paths"
-        raise MissingInputError(f"Expected at least one image, found none in {looked_in}.")
+        raise _nothing_found(inputs, folders, search.passed_over, out=out)
     _refuse_to_overwrite(images, seen, out=out)
-    return ScanPlan(tuple(images), tuple(counts), out, force, resume)
+    _refuse_to_write_inside(images, folders, out=out)
+    return ScanPlan(tuple(images), tuple(counts), out, force, resume, search.passed_over)
 
 
 def digest_of_paths(paths: Iterable[str]) -> str:
@@ -111,69 +118,128 @@ def _exists(path: Path) -> bool:
     """Return whether there is something, be it a link to nothing.
 
     Raises:
-        MissingInputError: If an object store does not tell.
+        MissingInputError: If the system or an object store does not tell.
     """
-    if not isinstance(path, RemotePath):
-        return os.path.lexists(path)
     try:
-        return path.exists()
+        if isinstance(path, RemotePath):
+            return path.exists()
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # no path can hold a zero byte
+        return False
     except OSError as error:
-        raise MissingInputError(f"Cannot look for {path}: {error}. No image was scanned.") from error
+        reason = error.strerror or error
+        raise MissingInputError(f"Cannot look for {path}: {reason}. No image was scanned.") from error
+    return True
 
 
 def _is_local_folder(path: Path) -> bool:
     return not isinstance(path, RemotePath) and os.path.isdir(path)  # noqa: PTH112 - unlike Path.is_dir it never raises
 
 
-def _expand(path: Path, *, out: Path) -> Iterator[tuple[Path, Path, str | None]]:
-    """Yield the images that an input stands for: path, path below that input, and what is known to be wrong."""
-    if isinstance(path, RemotePath):
-        yield from _expand_remote(path)
-        return
-    if not _is_local_folder(path):
-        yield path, Path(path.name), None
-        return
-    excluded = resolved(out) if is_inside(out, path) else None
-    problems: dict[Path, str] = {}
-    for image in sorted([*_images_below(path, problems, excluded), *problems]):
-        yield image, Path(path.name) if image == path else image.relative_to(path), problems.get(image)
+class _Found(NamedTuple):
+    """A candidate for the plan: the image, its path below its input, what is known to be wrong, and the file it is."""
+
+    image: Path
+    below: str
+    problem: str | None
+    target: Path
+    is_link: bool
 
 
-def _expand_remote(path: RemotePath) -> Iterator[tuple[Path, Path, None]]:
-    """Yield the objects that a URI stands for; one named like an image is one, so that a list of them costs nothing."""
-    is_image = path.suffix.lower() in IMAGE_SUFFIXES
-    try:
-        images = path.images_below() if not is_image and path.is_dir() else [(path, Path(path.name))]
-    except OSError as error:
-        raise MissingInputError(f"Cannot list {path}: {error}. No image was scanned.") from error
-    yield from ((image, relative, None) for image, relative in images)
+class _Search:
+    """Finds the images that inputs stand for; each real folder is searched once, by its own path if it has one.
+
+    Args:
+        out: The output folder; what lies below it is not found.
+
+    Attributes:
+        passed_over: Number of files in the searched folders that have no image's suffix.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self._out = out
+        self._seen: set[tuple[int, int]] = set()
+        self.passed_over = 0
+
+    def images_of(self, path: Path) -> Iterator[_Found]:
+        """Yield the images that an input stands for, a folder's sorted by path.
+
+        Raises:
+            MissingInputError: If a store cannot list its objects.
+        """
+        if isinstance(path, RemotePath):
+            yield from self._objects_of(path)
+            return
+        if not _is_local_folder(path):
+            yield _found(path, path.name)
+            return
+        excluded = resolved(self._out) if is_inside(self._out, path) else None
+        problems: dict[Path, str] = {}
+        for image in sorted([*self._images_below(path, problems, excluded), *problems]):
+            below = path.name if image == path else str(image.relative_to(path))
+            yield _found(image, below, problems.get(image))
+
+    def _objects_of(self, path: RemotePath) -> Iterator[_Found]:
+        """Yield the objects of a URI; one that is named like an image is one, so that a list of them costs nothing."""
+        try:
+            is_folder = not _is_image_name(path.name) and path.is_dir()
+            objects = path.objects_below() if is_folder else []
+        except OSError as error:
+            raise MissingInputError(f"Cannot list {path}: {error}. No image was scanned.") from error
+        images = [(image, below) for image, below in objects if _is_image_name(image.name)]
+        self.passed_over += len(objects) - len(images)
+        for image, below in images if is_folder else [(path, path.name)]:
+            yield _Found(image, below, None, image, is_link=False)
+
+    def _images_below(self, folder: Path, problems: dict[Path, str], excluded: Path | None) -> Iterator[Path]:
+        """Yield what has an image's suffix; a folder that cannot be listed is put among the problems."""
+
+        def on_error(error: OSError) -> None:
+            problems[Path(error.filename)] = f"The folder cannot be listed: {error.strerror}."
+
+        starts = [str(folder)]
+        for start in starts:  # grows by the links, which come after the folders that they may lead to
+            for root, folders, files in os.walk(start, onerror=on_error):
+                if self._seen_before(root) or resolved(Path(root)) == excluded:
+                    folders.clear()
+                    continue
+                folders.sort()  # a folder reached by two links is found by the same one in each run
+                below = [os.path.join(root, name) for name in folders]  # noqa: PTH118 - as os.walk names them
+                starts += [link for link in below if os.path.islink(link)]  # noqa: PTH114
+                images = [Path(root, name) for name in files if _is_image_name(name)]
+                self.passed_over += len(files) - len(images)
+                yield from images
+
+    def _seen_before(self, folder: str) -> bool:
+        try:
+            status = os.stat(folder)  # noqa: PTH116 - as os.walk names it
+        except OSError:
+            return True  # vanished since it was listed
+        key = (status.st_dev, status.st_ino)
+        if key in self._seen:
+            return True
+        self._seen.add(key)
+        return False
 
 
-def _images_below(folder: Path, problems: dict[Path, str], excluded: Path | None) -> Iterator[Path]:
-    """Yield what has an image's suffix; a folder that cannot be listed is put among the problems."""
-
-    def on_error(error: OSError) -> None:
-        problems[Path(error.filename)] = f"The folder cannot be listed: {error.strerror}."
-
-    seen: set[tuple[int, int]] = set()
-    for root, folders, files in os.walk(folder, onerror=on_error, followlinks=True):
-        if _seen_before(root, seen) or resolved(Path(root)) == excluded:
-            folders.clear()
-            continue
-        folders.sort()  # a folder reached by two ways is found by the same one in each run
-        yield from (path for path in (Path(root, name) for name in files) if path.suffix.lower() in IMAGE_SUFFIXES)
+def _found(image: Path, below: str, problem: str | None = None) -> _Found:
+    return _Found(image, below, problem, resolved(image), os.path.islink(image))  # noqa: PTH114 - it never raises
 
 
-def _seen_before(folder: str, seen: set[tuple[int, int]]) -> bool:
-    try:
-        status = os.stat(folder)  # noqa: PTH116 - as os.walk names it
-    except OSError:
-        return True  # vanished since it was listed
-    key = (status.st_dev, status.st_ino)
-    if key in seen:
-        return True
-    seen.add(key)
-    return False
+def _is_image_name(name: str) -> bool:
+    return PurePath(name).suffix.lower() in IMAGE_SUFFIXES
+
+
+def _nothing_found(
+    inputs: Sequence[Path], folders: Sequence[Path], passed_over: int, *, out: Path
+) -> MissingInputError:
+    looked_in = ", ".join(map(str, inputs)) or "an empty list of paths"
+    message = f"Expected at least one image, found none in {looked_in}."
+    if passed_over:
+        message += f" Files there without an image's suffix: {passed_over}; each is scanned if it is named itself."
+    if any(is_inside(out, folder) for folder in folders):
+        message += f" What lies below --out {out} is no input: choose another --out."
+    return MissingInputError(message)
 
 
 def _refuse_to_overwrite(images: list[PlannedImage], inputs: set[Path], *, out: Path) -> None:
@@ -185,3 +251,15 @@ def _refuse_to_overwrite(images: list[PlannedImage], inputs: set[Path], *, out: 
                 raise OutputError(
                     f"The output {target} of {image.path} would overwrite an input. Choose another --out."
                 )
+
+
+def _refuse_to_write_inside(images: list[PlannedImage], folders: Sequence[Path], *, out: Path) -> None:
+    """Refuse outputs in an input folder that `out` itself does not lie in: the next scan would take them for inputs."""
+    searched = {place for place in map(resolved, folders) if not is_inside(out, place)}
+    for below in sorted({image.name.rpartition("/")[0] for image in images}):
+        place = resolved(out / below)
+        if not searched.isdisjoint((place, *place.parents)):
+            raise OutputError(
+                f"Masks would be written to {out / below}, in a folder that is scanned: evidence must stay as it is. "
+                "Choose another --out."
+            )

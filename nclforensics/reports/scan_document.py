@@ -257,7 +257,7 @@ def first_to_see(outcomes: Iterable[Outcome], order: Sequence[str], *, limit: in
 def rate_in_words(setting: Setting, calibration: Calibration) -> str:
     """Return the sentence that says how often the threshold is wrong about authentic photos."""
     if setting.false_positive_rate is None:
-        return "At this threshold and region size no false-positive rate was measured."
+        return "At this setting no false-positive rate was measured."
     return f"At this setting at most {setting.false_positive_rate:.1%} of {calibration.sample} showed a region."
 
 

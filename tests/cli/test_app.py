@@ -50,6 +50,22 @@ def test_each_error_ends_with_its_code(
     assert capsys.readouterr() == ("", "nclf: What was found.\n")
 
 
+@pytest.mark.parametrize(
+    ("argv", "where"),
+    [
+        (["scan", "photos", "--out", ""], "--out"),
+        (["scan", "photos", "--out="], "--out"),
+        (["scan", "", "--out", "masks"], "scan"),
+        (["report", ""], "report"),
+    ],
+)
+def test_an_empty_argument_ends_with_2(argv: list[str], where: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a shell makes of a variable that is not set is not the current folder."""
+    assert _run(*argv) == 2
+    expected = f"nclf: Expected a value after {where}, got an empty string. Is a shell variable not set?\n"
+    assert capsys.readouterr() == ("", expected)
+
+
 def test_an_interrupt_ends_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
     """As a shell expects of Ctrl-C."""
     _fail_with(KeyboardInterrupt(), monkeypatch)

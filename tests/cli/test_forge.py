@@ -97,6 +97,13 @@ def test_non_empty_folder_is_refused_and_left_alone(photos: Path, tmp_path: Path
     assert [path.name for path in out.iterdir()] == ["mine.txt"]
 
 
+def test_a_set_among_the_photos_is_refused(photos: Path) -> None:
+    """Its images and masks would be photos of the next set."""
+    with pytest.raises(OutputError, match="inside the photos"):
+        forge_small(photos, photos / "forged")
+    assert not (photos / "forged").exists()
+
+
 def test_missing_photos_leave_no_folder_behind(tmp_path: Path) -> None:
     """A wrong --photos ends with exit code 11 before anything is made; so do photos that are too small."""
     with pytest.raises(MissingInputError):

@@ -97,6 +97,14 @@ def test_some_skipped_images_end_with_17(capsys: pytest.CaptureFixture[str]) -> 
     assert "skipped photos/x.jpg: Cannot decode" in capsys.readouterr().err
 
 
+def test_files_that_are_passed_over_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """In the summary and in run.json: nobody takes them for examined."""
+    Path("photos/IMG_0001").write_bytes(Path("photos/a.png").read_bytes())
+    assert _run("photos", "--out", "out") == 0
+    assert "Files in the folders without an image's suffix, not examined: 1." in capsys.readouterr().err
+    assert json.loads(Path("out/run.json").read_text())["passed_over"] == 1
+
+
 def test_no_readable_image_ends_with_12() -> None:
     """A run that scanned nothing is not a run with some skipped images; its record is kept."""
     Path("x.jpg").write_text("not an image")

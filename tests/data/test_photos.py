@@ -49,6 +49,20 @@ def test_pool_does_not_depend_on_names_or_folders(tmp_path: Path) -> None:
     assert one.sha256 == both.sha256
 
 
+def test_a_forged_set_is_left_out(tmp_path: Path) -> None:
+    """At any depth, as soon as its records are begun; a folder with one of these names alone is a folder of photos."""
+    folder = make_photo_folder(tmp_path / "photos", count=3)
+    pristine = hashes(folder, "all")
+    write_photo(folder / "a" / "forged" / "images" / "000000.png", make_photo(seed=77))
+    (folder / "forge.toml").touch()
+    (folder / "a" / "forged" / "recipes.jsonl").touch()
+    assert len(hashes(folder, "all")) == 4
+    (folder / "a" / "forged" / "forge.toml").touch()
+    assert hashes(folder, "all") == pristine
+    with pytest.raises(MissingInputError, match="found none but what nclf forge made"):
+        PhotoPool.from_folder(folder / "a")
+
+
 @pytest.mark.parametrize("make", [False, True], ids=["no folder", "folder without photos"])
 def test_missing_photos_are_an_error(tmp_path: Path, *, make: bool) -> None:
     """Exit code 11 and the folder's name."""

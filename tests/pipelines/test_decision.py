@@ -147,7 +147,7 @@ def test_compression_above_the_limit_is_no_reason() -> None:
 )
 def test_score_lies_between_two_rows_of_the_table(score: float, rates: tuple[float, float], share: str) -> None:
     """A threshold is itself the score of a photo, the first one above the rate, so a score equal to it has more."""
-    meaning = score_meaning(score, CALIBRATION, min_region=0.005)
+    meaning = score_meaning(score, CALIBRATION, min_region=0.005, precision="fp32")
     assert (meaning.lowest_rate, meaning.highest_rate) == rates
     assert (meaning.authentic, meaning.text) == (
         137,
@@ -157,12 +157,19 @@ def test_score_lies_between_two_rows_of_the_table(score: float, rates: tuple[flo
 
 def test_another_region_size_has_no_calibrated_meaning() -> None:
     """Smaller regions score higher: the table says nothing about them."""
-    meaning = score_meaning(1.0, CALIBRATION, min_region=0.001)
+    meaning = score_meaning(1.0, CALIBRATION, min_region=0.001, precision="fp32")
     assert (meaning.lowest_rate, meaning.highest_rate, meaning.authentic) == (0, 1, 0)
     assert "regions above 0.5 %" in meaning.text
+
+
+def test_another_precision_has_no_calibrated_meaning() -> None:
+    """It gives other scores, and the reason says which ones the table is about."""
+    meaning = score_meaning(1.0, CALIBRATION, min_region=0.005, precision="bf16")
+    assert (meaning.lowest_rate, meaning.highest_rate, meaning.authentic) == (0, 1, 0)
+    assert meaning.text == "Unknown: the model was calibrated in fp32, and this is bf16."
 
 
 def test_model_without_calibration_has_no_meaning() -> None:
     """It is said, not guessed."""
     uncalibrated = dataclasses.replace(CALIBRATION, false_positive_rates=(), thresholds=(), authentic=0)
-    assert "never calibrated" in score_meaning(1.0, uncalibrated, min_region=0.005).text
+    assert "never calibrated" in score_meaning(1.0, uncalibrated, min_region=0.005, precision="fp32").text

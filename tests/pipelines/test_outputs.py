@@ -122,6 +122,13 @@ def test_an_output_folder_inside_the_input_is_refused(tmp_path: Path, out: str) 
         check_output_folder(photos / out, [photos], force=False)
 
 
+@pytest.mark.parametrize("force", [False, True])
+def test_a_folder_that_cannot_be_looked_for_is_refused(tmp_path: Path, *, force: bool) -> None:
+    """Its name is too long for the file system; a folder that may not be entered ends alike."""
+    with pytest.raises(OutputError, match="File name too long"):
+        check_output_folder(tmp_path / ("x" * 300), [], force=force)
+
+
 def test_a_link_into_the_input_is_refused(tmp_path: Path) -> None:
     """A symbolic link is followed before it is judged."""
     (tmp_path / "photos").mkdir()

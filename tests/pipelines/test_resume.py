@@ -6,6 +6,7 @@ import dataclasses
 import json
 import re
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,7 +29,6 @@ from tests.tiny_model import write_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -224,6 +224,27 @@ def test_files_that_are_not_ours_are_never_removed(model: LoadedModel, photos: P
     assert (tmp_path / "out" / "1.png.mask.png").read_bytes() == b"mine too"
 
 
+def test_files_that_no_scan_wrote_stay_beside_a_photo_that_is_scanned_again(
+    model: LoadedModel, photos: Path, tmp_path: Path
+) -> None:
+    """They have the name of an output that this scan was not asked for."""
+    scan_folder(model, photos, tmp_path / "out")
+    (tmp_path / "out" / "1.png.score.png").write_bytes(b"mine")
+    _replace_photo(photos, tmp_path)
+    scan_folder(model, photos, tmp_path / "out", resume=True)
+    assert (tmp_path / "out" / "1.png.score.png").read_bytes() == b"mine"
+
+
+def test_a_mask_without_a_record_does_not_outlive_its_photo(model: LoadedModel, photos: Path, tmp_path: Path) -> None:
+    """A killed scan had written it, but not the record; by now the photo cannot be read."""
+    scan_folder(model, photos, tmp_path / "out")
+    records = tmp_path / "out" / "results.jsonl"
+    records.write_bytes(records.read_bytes().splitlines(keepends=True)[0])
+    (photos / "1.png").write_bytes(b"no photo any more")
+    scan_folder(model, photos, tmp_path / "out", resume=True)
+    assert not (tmp_path / "out" / "1.png.mask.png").exists()
+
+
 def test_half_written_files_of_a_killed_scan_are_removed(model: LoadedModel, photos: Path, tmp_path: Path) -> None:
     """They have names of their own and are nobody's results."""
     _stopped(model, photos, tmp_path / "out", after=1)
@@ -280,11 +301,53 @@ def test_another_case_is_refused(model: LoadedModel, photos: Path, tmp_path: Pat
     outcomes = scan_images(plan_scan([photos], out=tmp_path / "out"), model, CONFIG, custody=custody)
     next(outcomes)
     outcomes.close()
-    with pytest.raises(UsageError, match="case 'A', not to 'B'"):
+    with pytest.raises(UsageError, match="case 'A', and was to be gone on with for 'B'"):
         scan_folder(model, photos, tmp_path / "out", resume=True, custody=Custody(case="B"))
     scan_folder(model, photos, tmp_path / "out", resume=True, custody=Custody(operator="second"))
     run = _run(tmp_path / "out")
     assert (run["case"], run["operator"], run["resumed"][0]["operator"]) == ("A", "first", "second")
+
+
+def test_a_case_for_a_scan_without_one_is_refused(model: LoadedModel, photos: Path, tmp_path: Path) -> None:
+    """The message does not speak of a case named None."""
+    _stopped(model, photos, tmp_path / "out", after=1)
+    with pytest.raises(UsageError, match="has no case"):
+        scan_folder(model, photos, tmp_path / "out", resume=True, custody=Custody(case="B"))
+
+
+def test_other_inputs_are_refused(model: LoadedModel, photos: Path, tmp_path: Path) -> None:
+    """What was found in one folder is not removed because somebody goes on with another one."""
+    scan_folder(model, photos, tmp_path / "out")
+    before = contents(tmp_path / "out")
+    with pytest.raises(UsageError, match="photos, not named now"):
+        scan_folder(model, write_photos(tmp_path / "others"), tmp_path / "out", resume=True)
+    assert contents(tmp_path / "out") == before
+
+
+def test_the_same_name_in_another_working_folder_is_another_input(
+    model: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative path names what lies below the folder that the scan was started in; its absolute path is the same."""
+    for case in ("a", "b"):
+        write_photos(tmp_path / case / "photos", count=1)
+    monkeypatch.chdir(tmp_path / "a")
+    scan_folder(model, Path("photos"), tmp_path / "out")
+    monkeypatch.chdir(tmp_path / "b")
+    with pytest.raises(UsageError, match="not named now"):
+        scan_folder(model, Path("photos"), tmp_path / "out", resume=True)
+    scan_folder(model, tmp_path / "a" / "photos", tmp_path / "out", resume=True)
+
+
+def test_inputs_may_be_added(
+    model: LoadedModel, photos: Path, tmp_path: Path, localized: list[tuple[int, ...]]
+) -> None:
+    """Nothing is lost by it: what is there already is kept, and run.json names all of them."""
+    scan_folder(model, photos, tmp_path / "out")
+    localized.clear()
+    plan = plan_scan([photos, write_photos(tmp_path / "others", count=1)], out=tmp_path / "out", resume=True)
+    assert len(list(scan_images(plan, model, CONFIG))) == 5
+    assert len(localized) == 1
+    assert [item["images"] for item in _run(tmp_path / "out")["inputs"]] == [4, 1]
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"\xff", b"[" * 100_000], ids=repr)

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from nclforensics.config import ScanConfig
-from nclforensics.errors import OutputError, UsageError
+from nclforensics.errors import MissingInputError, OutputError, UsageError
 from nclforensics.networks.weights import LoadedModel, load_model
 from nclforensics.pipelines import examination, scan_engine
 from nclforensics.pipelines.inference import Localization, Localizer
@@ -197,10 +197,19 @@ def test_times_stand_beside_the_records(model: LoadedModel, photos: Path, tmp_pa
 
 
 def test_no_error_rate_is_claimed_for_a_setting_that_was_not_measured(model: LoadedModel) -> None:
-    """Another region size makes the calibrated rate void, as another threshold does."""
+    """Another region size makes the calibrated rate void, as another threshold and another precision do."""
     other_region = describe_threshold(model, dataclasses.replace(CONFIG, min_region=0.01))
     other_threshold = describe_threshold(model, dataclasses.replace(CONFIG, threshold=0.3))
-    assert (other_region["false_positive_rate"], other_threshold["false_positive_rate"]) == (None, None)
+    other_precision = describe_threshold(model, dataclasses.replace(CONFIG, precision="bf16"))
+    others = (other_region, other_threshold, other_precision)
+    assert [other["false_positive_rate"] for other in others] == [None, None, None]
+
+
+def test_a_score_in_another_precision_means_nothing_known(model: LoadedModel, photos: Path, tmp_path: Path) -> None:
+    """The record says why."""
+    finding = _only(model, photos / "a.png", tmp_path / "out", config=dataclasses.replace(CONFIG, precision="bf16"))
+    assert finding.score_meaning is not None
+    assert "calibrated in fp32, and this is bf16" in finding.score_meaning.text
 
 
 def test_two_scans_give_the_same_bytes(model: LoadedModel, photos: Path, tmp_path: Path) -> None:
@@ -334,6 +343,42 @@ def test_results_of_an_earlier_scan_are_kept(model: LoadedModel, photos: Path, t
     _scan(model, [photos], tmp_path / "out")
     with pytest.raises(OutputError, match="--force"):
         plan_scan([photos], out=tmp_path / "out")
+
+
+def test_a_scan_that_another_one_overtook_is_refused(model: LoadedModel, photos: Path, tmp_path: Path) -> None:
+    """Both were planned for an empty folder: who comes second does not replace what the first one found."""
+    plan = plan_scan([photos], out=tmp_path / "out")
+    _scan(model, [photos / "a.png"], tmp_path / "out")
+    before = _contents(tmp_path / "out")
+    with pytest.raises(OutputError, match="holds the results of an earlier scan"):
+        list(scan_images(plan, model, CONFIG))
+    assert _contents(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize("name", ["a.png.mask.png", "a.png.overlay.png", "run.json", "timings.jsonl"])
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_file_of_somebody_else_is_not_replaced(
+    model: LoadedModel, photos: Path, tmp_path: Path, name: str, *, resume: bool
+) -> None:
+    """It is named, nothing is written; `--resume` has nothing to go on with and changes nothing about it."""
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / name).write_bytes(b"mine")
+    plan = plan_scan([photos / "a.png"], out=out, resume=resume)
+    with pytest.raises(MissingInputError if resume and name == "run.json" else OutputError, match=name):
+        list(scan_images(plan, model, dataclasses.replace(CONFIG, overlay=True)))
+    assert _contents(out) == {name: b"mine"}
+
+
+def test_a_forced_scan_removes_only_what_is_recorded(model: LoadedModel, photos: Path, tmp_path: Path) -> None:
+    """The earlier score map goes, although this scan writes none; a file that no scan wrote stays."""
+    out = tmp_path / "out"
+    _scan(model, [photos / "a.png"], out, config=dataclasses.replace(CONFIG, score_map=True))
+    (out / "a.png.overlay.png").write_bytes(b"mine")
+    plan = plan_scan([photos / "a.png"], out=out, force=True)
+    list(scan_images(plan, model, CONFIG))
+    assert not (out / "a.png.score.png").exists()
+    assert (out / "a.png.overlay.png").read_bytes() == b"mine"
 
 
 def test_a_forced_scan_leaves_no_mask_of_a_file_that_is_now_skipped(

@@ -71,6 +71,78 @@ def test_a_loop_of_links_ends(photos: Path, tmp_path: Path) -> None:
     assert sorted(Path(name).name for name in _names(photos, out=tmp_path / "out")) == ["a.png", "a.png", "b.jpg"]
 
 
+@pytest.mark.parametrize("link", ["0.jpg", "z.jpg"])
+def test_a_file_is_preferred_to_a_link_to_it(photos: Path, tmp_path: Path, link: str) -> None:
+    """Whichever comes first in the folder, or is named first, the record has the file's own name."""
+    (photos / link).symlink_to("b.jpg")
+    assert _names(photos, out=tmp_path / "out") == ["a.png", "b.jpg", "sub/a.png"]
+    assert _names(photos / link, photos / "b.jpg", out=tmp_path / "out") == ["b.jpg"]
+    assert _names(photos / link, out=tmp_path / "out") == [link]
+
+
+def test_a_folder_is_preferred_to_a_link_to_it(photos: Path, tmp_path: Path) -> None:
+    """Wherever the link lies."""
+    (photos / "0").mkdir()
+    (photos / "0" / "link").symlink_to(photos / "sub")
+    (photos / "again").symlink_to("sub")
+    assert _names(photos, out=tmp_path / "out") == ["a.png", "b.jpg", "sub/a.png"]
+
+
+def test_files_without_an_images_suffix_are_counted(photos: Path, tmp_path: Path) -> None:
+    """Each once, also in a folder that is named twice; outputs do not count."""
+    for name in ("IMG_0001", "b.jpg.bak", "sub/notes.txt"):
+        (photos / name).touch()
+    (photos / "masks").mkdir()
+    (photos / "masks" / "run.json").touch()
+    plan = plan_scan([photos, photos / "sub"], out=photos / "masks", force=True)
+    assert (len(plan.images), plan.passed_over) == (3, 3)
+    assert plan_scan([photos / "b.jpg.bak"], out=tmp_path / "out").passed_over == 0
+
+
+def test_a_folder_of_other_files_alone_says_how_many(tmp_path: Path) -> None:
+    """Who exports photos without a suffix learns why none was found."""
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "IMG_0001").touch()
+    with pytest.raises(MissingInputError, match="without an image's suffix: 1;"):
+        plan_scan([tmp_path / "photos"], out=tmp_path / "out")
+
+
+def test_an_input_that_is_the_output_folder_says_so(photos: Path) -> None:
+    """There are photos, but all of them lie where outputs do."""
+    with pytest.raises(MissingInputError, match=r"below --out .*photos is no input"):
+        plan_scan([photos], out=photos, force=True)
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_an_output_among_the_inputs_is_refused(photos: Path, tmp_path: Path, *, force: bool) -> None:
+    """Also where the output folder itself lies outside: the next scan would take the masks for photos."""
+    (photos / "photos").mkdir()
+    (photos / "photos" / "c.jpg").touch()
+    with pytest.raises(OutputError, match="in a folder that is scanned"):
+        plan_scan([photos], out=tmp_path, force=force)
+
+
+def test_a_link_below_the_output_folder_is_followed(photos: Path, tmp_path: Path) -> None:
+    """It may lead among the inputs."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "sub").symlink_to(photos)
+    with pytest.raises(OutputError, match="in a folder that is scanned"):
+        plan_scan([photos], out=tmp_path / "out")
+
+
+def test_a_path_that_cannot_be_looked_for_says_why(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What lies in a folder that may not be entered is not simply absent."""
+
+    def refusing(path: Path) -> os.stat_result:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "lstat", refusing)
+    with pytest.raises(MissingInputError, match=r"Cannot look for .*a\.png: Permission denied"):
+        plan_scan([photos / "a.png"], out=tmp_path / "out")
+
+
 def test_a_linked_folder_is_searched(photos: Path, tmp_path: Path) -> None:
     """Evidence is often laid out with links."""
     (tmp_path / "elsewhere").mkdir()
