@@ -184,7 +184,8 @@ def _draw(chosen: list[ScanFinding], finding: ScanFinding, seen: int, *, sample:
 def _unknown_outputs(out: Path, known: set[str]) -> Iterator[str]:
     for path in sorted(out.rglob("*.png")):
         name = path.relative_to(out).as_posix()
-        if name.endswith(SUFFIXES) and name not in known:
+        # A folder of photos may be named like an output.
+        if name.endswith(SUFFIXES) and name not in known and path.is_file():
             yield name
 
 

@@ -63,6 +63,14 @@ def test_an_untouched_scan_is_as_recorded(out: Path) -> None:
     assert contents(out) == before
 
 
+def test_a_folder_named_like_an_output_is_none(model: LoadedModel, tmp_path: Path) -> None:
+    """The tree of outputs mirrors that of the photos, whatever its folders are called."""
+    write_photos(tmp_path / "photos" / "foo.mask.png", count=1)
+    scan_folder(model, tmp_path / "photos", tmp_path / "out")
+    assert (tmp_path / "out" / "foo.mask.png").is_dir()
+    assert _differing(verify_run(tmp_path / "out", sample=0)) == {}
+
+
 def _change_input(out: Path) -> None:
     (out.parent / "photos" / "1.png").write_bytes(encode_png(make_image(72, 80, seed=99)))
 
