@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from nclforensics import __version__
-from nclforensics.cli.console import EXIT_PIPE_CLOSED, discard_stdout, print_error
+from nclforensics.cli.console import print_error
 from nclforensics.cli.data import app as data_app
 from nclforensics.cli.eval import EXAMPLES as EVAL_EXAMPLES
 from nclforensics.cli.eval import evaluate
@@ -23,12 +23,13 @@ from nclforensics.cli.scan import EXAMPLES as SCAN_EXAMPLES
 from nclforensics.cli.scan import scan
 from nclforensics.cli.selftest import EXAMPLES as SELFTEST_EXAMPLES
 from nclforensics.cli.selftest import selftest
+from nclforensics.cli.streams import EXIT_PIPE_CLOSED, prepare_streams
 from nclforensics.cli.torch_environment import prepare_torch
 from nclforensics.cli.train import EXAMPLES as TRAIN_EXAMPLES
 from nclforensics.cli.train import train
 from nclforensics.cli.verify import EXAMPLES as VERIFY_EXAMPLES
 from nclforensics.cli.verify import verify
-from nclforensics.errors import EXIT_DONE, EXIT_INTERRUPTED, NclfError
+from nclforensics.errors import EXIT_DONE, EXIT_INTERRUPTED, NclfError, OutputError
 
 EXIT_CODES = (
     "Exit codes: 0 done, 1 a bug of ours, 2 usage, 10 what --fail-on names was found, 11 missing input, "
@@ -83,6 +84,7 @@ def main(argv: list[str] | None = None) -> NoReturn:
     Args:
         argv: Arguments without the program's name; None takes the process's own.
     """
+    prepare_streams()
     prepare_torch()  # before a command imports PyTorch
     arguments = sys.argv[1:] if argv is None else argv
     try:
@@ -101,10 +103,12 @@ def main(argv: list[str] | None = None) -> NoReturn:
 
 
 def _flushed(code: int) -> int:
-    """Return the code after writing out what is buffered; a reader that went away must not end in a traceback."""
+    """Return the code after writing out what is buffered; a stdout that fails must not end in a traceback."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        discard_stdout()
+    except SystemExit:
         return EXIT_PIPE_CLOSED
+    except OutputError as error:
+        print_error(str(error))
+        return error.exit_code
     return code
