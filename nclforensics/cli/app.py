@@ -44,6 +44,7 @@ app = typer.Typer(
     epilog=EXIT_CODES,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # rich takes what stands in square brackets, such as an extra's name, for markup
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
