@@ -66,17 +66,17 @@ def nclf(
     """Localize image manipulation: which pixels of a photo were spliced in, copied over or removed."""
 
 
-app.command(epilog=SCAN_EXAMPLES)(scan)
-app.command(epilog=REPORT_EXAMPLES)(report)
-app.command(epilog=VERIFY_EXAMPLES)(verify)
-app.command(epilog=SELFTEST_EXAMPLES)(selftest)
-app.command(epilog=TRAIN_EXAMPLES)(train)
-app.command("eval", epilog=EVAL_EXAMPLES)(evaluate)
+app.command(epilog=SCAN_EXAMPLES, short_help="Write masks for photos: which regions have an elevated score.")(scan)
+app.command(epilog=REPORT_EXAMPLES, short_help="Write a report on a scan: a page, a PDF, a table or JSON.")(report)
+app.command(epilog=VERIFY_EXAMPLES, short_help="Check that a scan is still what its records say.")(verify)
+app.command(epilog=SELFTEST_EXAMPLES, short_help="Check that this installation computes what it should.")(selftest)
+app.command(epilog=TRAIN_EXAMPLES, short_help="Train a network from scratch.")(train)
+app.command("eval", epilog=EVAL_EXAMPLES, short_help="Measure a model on images with ground truth.")(evaluate)
 app.command("evaluate", hidden=True)(evaluate)
-app.command(epilog=FORGE_EXAMPLES)(forge)
-app.command(epilog=EXPORT_EXAMPLES)(export)
+app.command(epilog=FORGE_EXAMPLES, short_help="Forge a set from pristine photos.")(forge)
+app.command(epilog=EXPORT_EXAMPLES, short_help="Write a model as one ONNX file.")(export)
 app.add_typer(data_app, name="data")
-app.add_typer(kernels, name="kernels")
+app.add_typer(kernels, name="kernels", short_help="Show and compile the CUDA kernels of training.")
 
 
 def main(argv: list[str] | None = None) -> NoReturn:

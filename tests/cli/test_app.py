@@ -98,6 +98,14 @@ def test_help_shows_what_stands_in_square_brackets(capsys: pytest.CaptureFixture
         assert {name for name in bracketed if "".join(name.split()) not in shown} == set(), path
 
 
+def test_lists_of_commands_are_not_cut_short(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each line of such a list is a whole sentence."""
+    for path, command in _commands(get_command(app_module.app)):
+        if hasattr(command, "commands"):
+            assert _run(*path, "--help") == 0
+            assert "...\n" not in capsys.readouterr().out.partition("Commands:")[2], path
+
+
 def test_help_names_the_extras(capsys: pytest.CaptureFixture[str]) -> None:
     """What to install can be copied from it."""
     extras = {"scan": "nclforensics[ray]", "export": "nclforensics[onnx]", "forge": "table [forge]"}
