@@ -60,8 +60,8 @@ def mask_difference(finding: ScanFinding, file: Path, *, empty: set[tuple[str, i
     marked = sum(area for *_, area in shown)
     if sorted(shown) != sorted(recorded) or marked / (finding.width * finding.height) != finding.tampered_share:
         return (
-            f"{finding.mask} has regions of {[area for *_, area in shown]} pixels; the record of {finding.path} has "
-            f"{[area for *_, area in recorded]}, or other places, or another share of the image"
+            f"{finding.mask} has {len(shown)} regions with {marked} pixels; the record of {finding.path} has "
+            f"{len(recorded)} with {sum(area for *_, area in recorded)}, or other places, or another share of the image"
         )
     return None
 
