@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from nclforensics import __version__
-from nclforensics.cli.console import EXIT_PIPE_CLOSED, discard_stdout, print_error
+from nclforensics.cli.console import print_error
 from nclforensics.cli.data import app as data_app
 from nclforensics.cli.eval import EXAMPLES as EVAL_EXAMPLES
 from nclforensics.cli.eval import evaluate
@@ -24,12 +24,13 @@ from nclforensics.cli.scan import EXAMPLES as SCAN_EXAMPLES
 from nclforensics.cli.scan import scan
 from nclforensics.cli.selftest import EXAMPLES as SELFTEST_EXAMPLES
 from nclforensics.cli.selftest import selftest
+from nclforensics.cli.streams import EXIT_PIPE_CLOSED, prepare_streams
 from nclforensics.cli.torch_environment import prepare_torch
 from nclforensics.cli.train import EXAMPLES as TRAIN_EXAMPLES
 from nclforensics.cli.train import train
 from nclforensics.cli.verify import EXAMPLES as VERIFY_EXAMPLES
 from nclforensics.cli.verify import verify
-from nclforensics.errors import EXIT_DONE, EXIT_INTERRUPTED, NclfError, UsageError
+from nclforensics.errors import EXIT_DONE, EXIT_INTERRUPTED, NclfError, OutputError, UsageError
 
 EXIT_CODES = (
     "Exit codes: 0 done, 1 a bug of ours, 2 usage, 10 what --fail-on names was found, 11 missing input, "
@@ -44,6 +45,7 @@ app = typer.Typer(
     epilog=EXIT_CODES,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # rich takes what stands in square brackets, such as an extra's name, for markup
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -65,17 +67,17 @@ def nclf(
     """Localize image manipulation: which pixels of a photo were spliced in, copied over or removed."""
 
 
-app.command(epilog=SCAN_EXAMPLES)(scan)
-app.command(epilog=REPORT_EXAMPLES)(report)
-app.command(epilog=VERIFY_EXAMPLES)(verify)
-app.command(epilog=SELFTEST_EXAMPLES)(selftest)
-app.command(epilog=TRAIN_EXAMPLES)(train)
-app.command("eval", epilog=EVAL_EXAMPLES)(evaluate)
+app.command(epilog=SCAN_EXAMPLES, short_help="Write masks for photos: which regions have an elevated score.")(scan)
+app.command(epilog=REPORT_EXAMPLES, short_help="Write a report on a scan: a page, a PDF, a table or JSON.")(report)
+app.command(epilog=VERIFY_EXAMPLES, short_help="Check that a scan is still what its records say.")(verify)
+app.command(epilog=SELFTEST_EXAMPLES, short_help="Check that this installation computes what it should.")(selftest)
+app.command(epilog=TRAIN_EXAMPLES, short_help="Train a network from scratch.")(train)
+app.command("eval", epilog=EVAL_EXAMPLES, short_help="Measure a model on images with ground truth.")(evaluate)
 app.command("evaluate", hidden=True)(evaluate)
-app.command(epilog=FORGE_EXAMPLES)(forge)
-app.command(epilog=EXPORT_EXAMPLES)(export)
+app.command(epilog=FORGE_EXAMPLES, short_help="Forge a set from pristine photos.")(forge)
+app.command(epilog=EXPORT_EXAMPLES, short_help="Write a model as one ONNX file.")(export)
 app.add_typer(data_app, name="data")
-app.add_typer(kernels, name="kernels")
+app.add_typer(kernels, name="kernels", short_help="Show and compile the CUDA kernels of training.")
 
 
 def main(argv: list[str] | None = None) -> NoReturn:
@@ -84,6 +86,7 @@ def main(argv: list[str] | None = None) -> NoReturn:
     Args:
         argv: Arguments without the program's name; None takes the process's own.
     """
+    prepare_streams()
     prepare_torch()  # before a command imports PyTorch
     arguments = sys.argv[1:] if argv is None else argv
     try:
@@ -113,10 +116,12 @@ def _refuse_empty(arguments: list[str]) -> None:
 
 
 def _flushed(code: int) -> int:
-    """Return the code after writing out what is buffered; a reader that went away must not end in a traceback."""
+    """Return the code after writing out what is buffered; a stdout that fails must not end in a traceback."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        discard_stdout()
+    except SystemExit:
         return EXIT_PIPE_CLOSED
+    except OutputError as error:
+        print_error(str(error))
+        return error.exit_code
     return code

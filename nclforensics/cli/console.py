@@ -1,19 +1,18 @@
-"""Where output goes: results to stdout, progress, summaries and errors to stderr."""
+"""Where output goes: results to stdout, progress, summaries and errors to stderr.
+
+What happens if it cannot be written is up to `nclforensics.cli.streams`.
+"""
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from rich.table import Table
-
-# What a shell reports for a process that SIGPIPE ended; ours ends itself, after closing its files.
-EXIT_PIPE_CLOSED: Final = 141
 
 Item = TypeVar("Item")
 
@@ -33,18 +32,15 @@ def print_result(text: str) -> None:
     """Write a result and a newline to stdout; end quietly if nobody reads it any more.
 
     Raises:
+        OutputError: If stdout cannot be written to.
         SystemExit: With 141, if the reader of stdout went away.
     """
-    try:
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
-    except BrokenPipeError:
-        discard_stdout()
-        raise SystemExit(EXIT_PIPE_CLOSED) from None
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
 
 
 def print_table(table: Table, *, to_stdout: bool = False) -> None:
-    """Draw a rich table on stderr, or on stdout where it is the result."""
+    """Draw a rich table on stderr, or on stdout where it is the result; errors are then those of `print_result`."""
     from rich.console import Console  # noqa: PLC0415 - keeps `nclf --help` quick
 
     Console(stderr=not to_stdout, highlight=False).print(table)
@@ -67,9 +63,3 @@ def progress_bar(*, total: int, unit: str, quiet: bool = False) -> Iterator[Call
     disable = True if quiet else None
     with tqdm(total=total, unit=unit, file=sys.stderr, disable=disable, dynamic_ncols=True) as bar:
         yield bar.update
-
-
-def discard_stdout() -> None:
-    """Point stdout at nothing, so that the interpreter's last flush cannot fail."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.stdout.fileno())

@@ -45,7 +45,7 @@ SpecArgument = Annotated[
 ]
 
 
-@app.command(epilog=CHECK_EXAMPLES)
+@app.command(epilog=CHECK_EXAMPLES, short_help="Report all that is odd about a data set.")
 def check(
     spec: SpecArgument,
     *,
@@ -101,7 +101,7 @@ def check(
         raise typer.Exit(DatasetError.exit_code)
 
 
-@app.command(epilog=CONVERT_EXAMPLES)
+@app.command(epilog=CONVERT_EXAMPLES, short_help="Write a data set anew, in a layout that every tool reads.")
 def convert(
     spec: SpecArgument,
     *,
@@ -133,7 +133,7 @@ def convert(
     print_result(printable(str(written)))
 
 
-@app.command("list", epilog=LIST_EXAMPLES)
+@app.command("list", epilog=LIST_EXAMPLES, short_help="List the benchmarks by name, and where they were found.")
 def list_sets(
     *,
     data_root: DataRootOption = None,

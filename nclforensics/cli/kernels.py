@@ -30,7 +30,7 @@ kernels = typer.Typer(
 )
 
 
-@kernels.command(epilog=INFO_EXAMPLES)
+@kernels.command(epilog=INFO_EXAMPLES, short_help="Say whether the CUDA kernels run here, and why not.")
 def info(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON instead of lines for readers.")] = False,
@@ -45,7 +45,7 @@ def info(
         print_result(printable_lines(inventory))
 
 
-@kernels.command(epilog=BUILD_EXAMPLES)
+@kernels.command(epilog=BUILD_EXAMPLES, short_help="Compile the CUDA kernels for the GPUs named.")
 def build(
     *,
     arch: Annotated[

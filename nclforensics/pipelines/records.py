@@ -10,6 +10,7 @@ forced to the disk before its line is appended.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
@@ -45,6 +46,7 @@ class ScanRecords:
         self._out = out
         self._run = run
         self._counts: Counter[str] = Counter()
+        self._digest = hashlib.sha256()
         self._kept = 0
         self._synced = time.monotonic()
 
@@ -64,7 +66,9 @@ class ScanRecords:
         Raises:
             OutputError: If it cannot be written; the line is then not there, not even a part of it.
         """
-        self._append(self._results, self._out / RESULTS_FILE, record_line(outcome))
+        line = record_line(outcome)
+        self._append(self._results, self._out / RESULTS_FILE, line)
+        self._digest.update(line.encode("ascii") + b"\n")
         self._counts[outcome.decision if isinstance(outcome, ScanFinding) else "skipped"] += 1
         if seconds is None:
             self._kept += 1
@@ -116,7 +120,9 @@ class ScanRecords:
     def _write_run(self, status: str, *, ended: str | None, error: BaseException | None = None) -> None:
         counts = dict(sorted(self._counts.items()))
         reason = str(error) if status == "failed" else None
+        digest = None if status == "running" else self._digest.hexdigest()
         document = {**self._run, "status": status, "error": reason, "ended": ended, "counts": counts}
+        document["results_sha256"] = digest
         if self._run["resumed"]:
             *before, last = self._run["resumed"]
             document["resumed"] = [*before, {**last, "records_kept": self._kept}]

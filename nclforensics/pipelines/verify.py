@@ -1,28 +1,39 @@
 """Verifying a scan afterwards: nothing was changed, nothing is missing, and it can be repeated.
 
-Reads only. Records and files are hashed in one pass; a sample of the images, drawn with a seed, is then scanned again
-with the recorded settings, and every field and every byte must be the same.
+Reads only. Records and files are hashed in one pass, and compared with each other; a sample of the images, drawn with a
+seed, is then scanned again with the recorded settings, and every field and every byte must be the same. Who rewrites
+the whole folder consistently is found by the sample alone (docs/verification.md).
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import random
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from nclforensics.config import ScanConfig, from_tables
-from nclforensics.data.images import open_image, sha256_of
-from nclforensics.errors import ConfigError, MissingInputError, UnreadableImageError
+from nclforensics.data.images import sha256_of
+from nclforensics.errors import ConfigError, MissingInputError, WeightsMismatchError, WeightsMissingError
 from nclforensics.networks.weights import load_model
 from nclforensics.pipelines.examination import Examiner
 from nclforensics.pipelines.outputs import MASK_SUFFIX, RESULTS_FILE, RUN_FILE, SUFFIXES
-from nclforensics.pipelines.remote_inputs import input_path, on_disk, recorded_input
+from nclforensics.pipelines.record_checks import (
+    as_calibrated,
+    counts_difference,
+    finding_difference,
+    mask_difference,
+    model_differences,
+)
+from nclforensics.pipelines.remote_inputs import InputReader, input_path, recorded_input
 from nclforensics.pipelines.resume import file_has_digest, parse_line, read_run
 from nclforensics.pipelines.run_document import digest_of_config, versions
+from nclforensics.pipelines.scan_engine import IMAGE_ERRORS
 from nclforensics.pipelines.scan_plan import PlannedImage, digest_of_paths
-from nclforensics.reports.scan_document import recorded_calibration
-from nclforensics.results import ScanFinding
+from nclforensics.reports.scan_document import outcome_name
+from nclforensics.results import ScanFinding, SkippedImage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -95,48 +106,82 @@ def verify_run(
         DeviceUnavailableError: If this machine does not have the device that the scan used.
     """
     run = read_run(out)
+    model, note = _model_of(run, weights, needed=sample > 0 or weights is not None)
     records, plan = Check(name="records"), Check(name="list of images")
-    inputs, outputs = Check(name="inputs"), Check(name="outputs")
-    settings = _check_run(run)
-    chosen: list[ScanFinding] = []
+    inputs, outputs, findings = Check(name="inputs"), Check(name="outputs"), Check(name="findings")
+    chosen: list[Outcome] = []
     dice = random.Random(seed)
     paths: list[str] = []
     known: set[str] = set()
-    findings = 0
-    for outcome in _outcomes(out, records):
-        paths.append(outcome.path)
+    empty: set[tuple[str, int, int]] = set()
+    counts: Counter[str] = Counter()
+    for outcome in _outcomes(out, run, records):
         inputs.add(_input_difference(outcome, run))
         if isinstance(outcome, ScanFinding):
-            for name, digest in outcome.output_files().items():
-                known.add(name)
-                outputs.add(None if file_has_digest(out, name, digest) else f"{name} is not the file that was written")
-            _draw(chosen, outcome, findings, sample=sample, dice=dice)
-            findings += 1
+            files = outcome.output_files()
+            known.update(files)
+            changed = {name for name, digest in files.items() if not file_has_digest(out, name, digest)}
+            for name in files:
+                outputs.add(f"{name} is not the file that was written" if name in changed else None)
+            if outcome.mask not in changed:
+                findings.add(
+                    finding_difference(outcome, run) or mask_difference(outcome, out / outcome.mask, empty=empty)
+                )
+        _draw(chosen, outcome, len(paths), sample=sample, dice=dice)
+        paths.append(outcome.path)
+        counts[outcome_name(outcome)] += 1
         report()
+    settings = _check_run(run, counts, model)
     _check_completeness(paths, run, plan)
     for name in _unknown_outputs(out, known):
         outputs.add(f"{name} is in no record")
-    again = _scan_again(chosen, run, weights=weights) if chosen else Check(name="scanned again")
-    return Verification(checks=(settings, plan, records, inputs, outputs, again), notes=tuple(_changed_versions(run)))
+    again = _scan_again(chosen, run, model, note)
+    notes = (*([note] if note else []), *_changed_versions(run))
+    return Verification(checks=(settings, plan, records, inputs, outputs, findings, again), notes=notes)
 
 
-def _check_run(run: dict[str, Any]) -> Check:
-    """Check that run.json says that the scan is finished, and that its settings have the recorded digest."""
+def _model_of(run: dict[str, Any], weights: str | None, *, needed: bool) -> tuple[LoadedModel | None, str | None]:
+    """Return the model that the scan used, or None and why it is not here."""
+    try:
+        model = load_model(run["model"].get("weights") if weights is None else weights)
+    except (WeightsMissingError, WeightsMismatchError) as error:
+        if needed:
+            raise
+        return None, f"Threshold and error rate were not compared with the model. {error}"
+    recorded = run["model"]["weights_sha256"]
+    if model.sha256 != recorded:
+        return None, (
+            f"The scan used weights of sha256 {recorded[:12]}..., here are {model.sha256[:12]}...; "
+            "--weights names others."
+        )
+    return model, None
+
+
+def _check_run(run: dict[str, Any], counts: Counter[str], model: LoadedModel | None) -> Check:
+    """Check what run.json says: finished, settings with their digest, as many records, and what the model implies."""
     check = Check(name=RUN_FILE)
     status = run.get("status")
     check.add(None if status == "finished" else f"the scan is {status}, not finished: nclf scan --resume finishes it")
+    check.add(counts_difference(counts, run))
     try:
-        intact = digest_of_config(_config_of(run)) == run.get("config_sha256")
+        config = _config_of(run)
     except ConfigError:
-        intact = False
+        check.add("the settings are none of this version")
+        return check
+    intact = digest_of_config(config) == run.get("config_sha256")
     check.add(None if intact else "the settings do not have the digest recorded beside them")
+    if model is not None:
+        check.add("; ".join(model_differences(run, model, config)) or None)
     return check
 
 
-def _outcomes(out: Path, records: Check) -> Iterator[Outcome]:
+def _outcomes(out: Path, run: dict[str, Any], records: Check) -> Iterator[Outcome]:
+    """Yield the records; checks each line, and the file's digest where run.json has it."""
+    sha256 = hashlib.sha256()
     try:
         with (out / RESULTS_FILE).open("rb") as file:
             for number, line in enumerate(file, start=1):
+                sha256.update(line)
                 outcome = parse_line(line)
                 if outcome is None:
                     records.add(f"line {number} is no record as this version writes it")
@@ -147,6 +192,9 @@ def _outcomes(out: Path, records: Check) -> Iterator[Outcome]:
         raise MissingInputError(
             f"Expected records at {out / RESULTS_FILE}, cannot read it: {error.strerror}."
         ) from error
+    if run.get("results_sha256") is not None:  # scans before 0.2.0 did not record it
+        same = sha256.hexdigest() == run["results_sha256"]
+        records.add(None if same else f"{RESULTS_FILE} does not have the digest that {RUN_FILE} recorded at the end")
 
 
 def _check_completeness(paths: list[str], run: dict[str, Any], plan: Check) -> None:
@@ -173,55 +221,55 @@ def _place(path: str, run: dict[str, Any]) -> Path:
     return recorded_input(path, working_folder=str(run.get("working_folder", "")))
 
 
-def _draw(chosen: list[ScanFinding], finding: ScanFinding, seen: int, *, sample: int, dice: random.Random) -> None:
-    """Keep a uniform sample of all findings so far, of at most `sample` (Vitter's algorithm R)."""
+def _draw(chosen: list[Outcome], outcome: Outcome, seen: int, *, sample: int, dice: random.Random) -> None:
+    """Keep a uniform sample of all outcomes so far, of at most `sample` (Vitter's algorithm R)."""
     if len(chosen) < sample:
-        chosen.append(finding)
+        chosen.append(outcome)
     elif (place := dice.randint(0, seen)) < sample:
-        chosen[place] = finding
+        chosen[place] = outcome
 
 
 def _unknown_outputs(out: Path, known: set[str]) -> Iterator[str]:
     for path in sorted(out.rglob("*.png")):
         name = path.relative_to(out).as_posix()
-        if name.endswith(SUFFIXES) and name not in known:
+        # A folder of photos may be named like an output.
+        if name.endswith(SUFFIXES) and name not in known and path.is_file():
             yield name
 
 
-def _scan_again(findings: list[ScanFinding], run: dict[str, Any], *, weights: str | None) -> Check:
+def _scan_again(chosen: list[Outcome], run: dict[str, Any], model: LoadedModel | None, note: str | None) -> Check:
     check = Check(name="scanned again")
-    model = load_model(run["model"].get("weights") if weights is None else weights)
-    if model.sha256 != run["model"]["weights_sha256"]:
-        check.add(
-            f"not possible: the scan used weights of sha256 {run['model']['weights_sha256'][:12]}..., "
-            f"here are {model.sha256[:12]}...; --weights names others"
-        )
+    if not chosen:
         return check
-    with Examiner(_as_calibrated(model, run), _config_of(run)) as examiner:
-        for finding in findings:
-            check.add(_difference_again(finding, examiner, run))
+    if model is None:
+        check.add(f"not possible: {note}")
+        return check
+    config = _config_of(run)
+    # In a process of its own, as in a scan: what was skipped may be what a decoder crashes at.
+    with (
+        Examiner(as_calibrated(model, run), config) as examiner,
+        InputReader(1, max_pixels=config.max_pixels) as reader,
+    ):
+        for outcome in chosen:
+            check.add(_difference_again(outcome, examiner, reader, run))
     return check
 
 
-def _as_calibrated(model: LoadedModel, run: dict[str, Any]) -> LoadedModel:
-    """Return the model with the calibration of that time: a record says what a score means by it, in its words."""
+def _difference_again(outcome: Outcome, examiner: Examiner, reader: InputReader, run: dict[str, Any]) -> str | None:
+    """Return what comes out different; an image that was skipped must not be readable now."""
+    name = outcome.mask.removesuffix(MASK_SUFFIX) if isinstance(outcome, ScanFinding) else ""
     try:
-        return dataclasses.replace(model, calibration=recorded_calibration(run["model"]["calibration"]))
-    except (KeyError, TypeError):
-        return model
-
-
-def _difference_again(finding: ScanFinding, examiner: Examiner, run: dict[str, Any]) -> str | None:
-    image = PlannedImage(input_path(finding.path), finding.mask.removesuffix(MASK_SUFFIX))
-    try:
-        with on_disk(_place(finding.path, run)) as file:
-            loaded = open_image(file, max_pixels=examiner.config.max_pixels).examine()
+        loaded = reader.submit(_place(outcome.path, run)).result()
+        image = PlannedImage(input_path(outcome.path), name)
         again, _ = examiner.conclude(image, loaded, examiner.localize(loaded))
-    except (UnreadableImageError, MissingInputError, MemoryError) as error:
-        return f"{finding.path} could not be scanned again: {error}"
-    fields = [item.name for item in dataclasses.fields(finding)]
-    changed = [name for name in fields if getattr(again, name) != getattr(finding, name)]
-    return f"{finding.path} came out different in {', '.join(changed)}" if changed else None
+    except IMAGE_ERRORS as error:
+        skipped = isinstance(outcome, SkippedImage)
+        return None if skipped else f"{outcome.path} could not be scanned again: {error}"
+    if isinstance(outcome, SkippedImage):
+        return f"{outcome.path} was skipped, but can be scanned: nclf scan --resume does it. Recorded: {outcome.reason}"
+    fields = [item.name for item in dataclasses.fields(outcome)]
+    changed = [name for name in fields if getattr(again, name) != getattr(outcome, name)]
+    return f"{outcome.path} came out different in {', '.join(changed)}" if changed else None
 
 
 def _config_of(run: dict[str, Any]) -> ScanConfig:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from typer.main import get_command
 
 import nclforensics
 from nclforensics import errors
@@ -14,6 +17,9 @@ from nclforensics.cli import app as app_module
 from nclforensics.cli.app import main
 from nclforensics.errors import NclfError
 from nclforensics.reports.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def _run(*argv: str) -> int:
@@ -89,6 +95,39 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
     """Each command explains itself and its options."""
     assert _run(command, "--help") == 0
     assert "Options" in capsys.readouterr().out
+
+
+def _commands(command: Any, *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:  # noqa: ANN401 - typer's own classes
+    """Yield every command with the arguments that name it."""
+    yield path, command
+    for name, below in getattr(command, "commands", {}).items():
+        yield from _commands(below, *path, name)
+
+
+def test_help_shows_what_stands_in_square_brackets(capsys: pytest.CaptureFixture[str]) -> None:
+    """The name of an extra, or of a table of a file, is no markup, whatever command's help it stands in."""
+    for path, command in _commands(get_command(app_module.app)):
+        assert _run(*path, "--help") == 0
+        written = [command.help, command.epilog, *(getattr(option, "help", None) for option in command.params)]
+        bracketed = {name for text in written for name in re.findall(r"\[[^\]]*\]", text or "")}
+        shown = "".join(capsys.readouterr().out.split())
+        assert {name for name in bracketed if "".join(name.split()) not in shown} == set(), path
+
+
+def test_lists_of_commands_are_not_cut_short(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each line of such a list is a whole sentence."""
+    for path, command in _commands(get_command(app_module.app)):
+        if hasattr(command, "commands"):
+            assert _run(*path, "--help") == 0
+            assert "...\n" not in capsys.readouterr().out.partition("Commands:")[2], path
+
+
+def test_help_names_the_extras(capsys: pytest.CaptureFixture[str]) -> None:
+    """What to install can be copied from it."""
+    extras = {"scan": "nclforensics[ray]", "export": "nclforensics[onnx]", "forge": "table [forge]"}
+    for command, extra in extras.items():
+        assert _run(command, "--help") == 0
+        assert extra in " ".join(capsys.readouterr().out.split())
 
 
 def test_help_loads_no_torch() -> None:

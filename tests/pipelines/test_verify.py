@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import shutil
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from nclforensics.errors import MissingInputError
 from nclforensics.networks import weights
 from nclforensics.networks.weights import LoadedModel, load_model
-from nclforensics.pipelines.outputs import encode_png
+from nclforensics.pipelines.outputs import digest_of, encode_png
 from nclforensics.pipelines.verify import Check, Verification, verify_run
+from nclforensics.results import SkippedImage
 from tests.factories import make_image
 from tests.scan_folders import contents, scan_folder, write_photos
 from tests.tiny_model import write_model
@@ -52,15 +54,24 @@ def test_an_untouched_scan_is_as_recorded(out: Path) -> None:
     before = contents(out)
     verification = verify_run(out, sample=2)
     assert {check.name: check.checked for check in verification.checks} == {
-        "run.json": 2,
+        "run.json": 4,
         "list of images": 1,
-        "records": 5,
+        "records": 6,
         "inputs": 5,
         "outputs": 4,
+        "findings": 4,
         "scanned again": 2,
     }
     assert (_differing(verification), verification.notes) == ({}, ())
     assert contents(out) == before
+
+
+def test_a_folder_named_like_an_output_is_none(model: LoadedModel, tmp_path: Path) -> None:
+    """The tree of outputs mirrors that of the photos, whatever its folders are called."""
+    write_photos(tmp_path / "photos" / "foo.mask.png", count=1)
+    scan_folder(model, tmp_path / "photos", tmp_path / "out")
+    assert (tmp_path / "out" / "foo.mask.png").is_dir()
+    assert _differing(verify_run(tmp_path / "out", sample=0)) == {}
 
 
 def _change_input(out: Path) -> None:
@@ -101,6 +112,58 @@ def _change_settings(out: Path) -> None:
     (out / "run.json").write_text(json.dumps(run))
 
 
+def _change_records(out: Path, index: int, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Change one record, and its digest in run.json, so that other checks have to find it."""
+    lines = (out / "results.jsonl").read_text().splitlines(keepends=True)
+    lines[index] = json.dumps(change(json.loads(lines[index]))) + "\n"
+    (out / "results.jsonl").write_text("".join(lines))
+    _change_run(out, results_sha256=digest_of("".join(lines).encode()))
+
+
+def _change_run(out: Path, **changes: object) -> None:
+    run = json.loads((out / "run.json").read_text())
+    (out / "run.json").write_text(json.dumps({**run, **changes}))
+
+
+def _clear_record(out: Path) -> None:
+    nothing: dict[str, Any] = {"decision": "no localized evidence", "reason": None, "regions": [], "image_score": 0.0}
+    _change_records(out, 0, lambda record: {**record, **nothing, "tampered_share": 0.0})
+
+
+def _say_that_nothing_was_found(out: Path) -> None:
+    _change_records(out, 0, lambda record: {**record, "decision": "no localized evidence", "reason": None})
+
+
+def _raise_threshold_of_record(out: Path) -> None:
+    _change_records(out, 0, lambda record: {**record, "threshold": 0.9})
+
+
+def _lower_score(out: Path) -> None:
+    _change_records(out, 0, lambda record: {**record, "image_score": 0.0})
+
+
+def _skip(record: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: record[name] for name in ("schema_version", "path", "sha256", "size_bytes")}
+    facts = {"reason": "Cannot decode it.", "error": "UnreadableImageError"}
+    skipped = SkippedImage(path=kept["path"], **facts, sha256=kept["sha256"], size_bytes=kept["size_bytes"])
+    return skipped.to_record()
+
+
+def _skip_record(out: Path) -> None:
+    _change_records(out, 0, _skip)
+    (out / "0.png.mask.png").unlink()
+
+
+def _change_error_rate(out: Path) -> None:
+    threshold = {"value": 0.1, "min_region": 0.0, "false_positive_rate": 0.0001, "authentic_images": 99999}
+    _change_run(out, threshold=threshold)
+
+
+def _change_calibration(out: Path) -> None:
+    model = json.loads((out / "run.json").read_text())["model"]
+    _change_run(out, model={**model, "calibration": {**model["calibration"], "source": "the best photos"}})
+
+
 def _leave_running(out: Path) -> None:
     run = json.loads((out / "run.json").read_text())
     (out / "run.json").write_text(json.dumps({**run, "status": "running"}))
@@ -113,16 +176,23 @@ def _leave_running(out: Path) -> None:
         (_remove_input, {"inputs": 1}),
         (_change_mask, {"outputs": 1}),
         (_add_mask, {"outputs": 1}),
-        (_drop_record, {"list of images": 1}),
-        (_repeat_record, {"list of images": 1}),
-        (_tear_record, {"list of images": 1, "records": 1}),
-        (_change_settings, {"run.json": 1}),
+        (_drop_record, {"run.json": 1, "list of images": 1, "records": 1}),
+        (_repeat_record, {"run.json": 1, "list of images": 1, "records": 1}),
+        (_tear_record, {"run.json": 1, "list of images": 1, "records": 2}),
+        (_clear_record, {"run.json": 1, "findings": 1}),
+        (_say_that_nothing_was_found, {"run.json": 1, "findings": 1}),
+        (_raise_threshold_of_record, {"findings": 1}),
+        (_lower_score, {"findings": 1}),
+        (_skip_record, {"run.json": 1}),
+        (_change_error_rate, {"run.json": 1}),
+        (_change_calibration, {"run.json": 1}),
+        (_change_settings, {"run.json": 2, "findings": 4}),
         (_leave_running, {"run.json": 1}),
     ],
     ids=lambda case: case.__name__[1:] if callable(case) else None,
 )
 def test_a_change_is_found(out: Path, change: Callable[[Path], None], found: dict[str, int]) -> None:
-    """In the check that it belongs to, and in no other, with words that name it."""
+    """In the checks that it belongs to, and in no other, with words that name it."""
     change(out)
     verification = verify_run(out, sample=0)
     assert _differing(verification) == found
@@ -130,18 +200,62 @@ def test_a_change_is_found(out: Path, change: Callable[[Path], None], found: dic
 
 
 def test_a_forged_record_does_not_survive_the_sample(out: Path) -> None:
-    """Mask and record changed together, digests and all: scanning again shows it, and names the fields."""
-    record = json.loads((out / "results.jsonl").read_text().splitlines()[0])
-    lines = (out / "results.jsonl").read_text().splitlines(keepends=True)
-    lines[0] = json.dumps({**record, "image_score": 0.125}) + "\n"
-    (out / "results.jsonl").write_text("".join(lines))
-    verification = verify_run(out, sample=4)
+    """Whatever was changed consistently, digests and all: scanning again shows it, and names the fields."""
+    _change_records(out, 0, lambda record: {**record, "image_score": 1.0})
+    verification = verify_run(out, sample=5)
     assert _differing(verification) == {"scanned again": 1}
     assert "0.png came out different in image_score" in _check(verification, "scanned again").examples[0]
 
 
+def test_a_changed_record_has_another_digest(out: Path) -> None:
+    """Even if the record contradicts nothing."""
+    sha256 = json.loads((out / "run.json").read_text())["results_sha256"]
+    _change_records(out, 0, lambda record: {**record, "image_score": 1.0})
+    _change_run(out, results_sha256=sha256)
+    assert _differing(verify_run(out, sample=0)) == {"records": 1}
+
+
+def test_an_older_scan_has_no_digest_of_its_records(out: Path) -> None:
+    """That is no difference."""
+    run = json.loads((out / "run.json").read_text())
+    del run["results_sha256"]
+    (out / "run.json").write_text(json.dumps(run))
+    verification = verify_run(out, sample=0)
+    assert (_differing(verification), _check(verification, "records").checked) == ({}, 5)
+
+
+def test_a_resumed_scan_is_as_recorded(out: Path, model: LoadedModel) -> None:
+    """The digest is that of the records kept and of those that were added."""
+    lines = (out / "results.jsonl").read_bytes().splitlines(keepends=True)
+    (out / "results.jsonl").write_bytes(b"".join(lines[:2]))
+    scan_folder(model, out.parent / "photos", out, resume=True)
+    verification = verify_run(out, sample=0)
+    assert (_differing(verification), _check(verification, "records").checked) == ({}, 6)
+
+
+def test_an_image_that_was_skipped_is_tried_again(out: Path) -> None:
+    """A record that says so is no way to hide an image; the one that is none stays skipped."""
+    _change_records(out, 0, _skip)
+    (out / "0.png.mask.png").unlink()
+    run = json.loads((out / "run.json").read_text())
+    (decision,) = {name for name in run["counts"] if name != "skipped"}
+    _change_run(out, counts={decision: 3, "skipped": 2})
+    verification = verify_run(out, sample=5)
+    assert _differing(verification) == {"scanned again": 1}
+    assert "0.png was skipped, but can be scanned" in _check(verification, "scanned again").examples[0]
+
+
+def test_a_model_that_is_not_here_is_told(out: Path, tmp_path: Path) -> None:
+    """Nothing needs it without a sample, but the error rate is then not compared."""
+    shutil.rmtree(tmp_path / "models")
+    _change_error_rate(out)
+    verification = verify_run(out, sample=0)
+    assert _differing(verification) == {}
+    assert "Threshold and error rate were not compared" in verification.notes[0]
+
+
 def test_the_sample_is_drawn_with_the_seed(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Equal seeds scan the same images again; over the seeds every image has its turn, a skipped one never."""
+    """Equal seeds scan the same images again; over the seeds every image has its turn, a skipped one too."""
 
     def drawn(seed: int) -> tuple[str, ...]:
         seen: list[str] = []
@@ -151,9 +265,9 @@ def test_the_sample_is_drawn_with_the_seed(out: Path, monkeypatch: pytest.Monkey
         verify_run(out, sample=2, seed=seed)
         return tuple(sorted(path.rpartition("/")[2] for path in seen))
 
-    samples = [drawn(seed) for seed in range(12)]
-    assert samples == [drawn(seed) for seed in range(12)]
-    assert {name for sample in samples for name in sample} == {"0.png", "1.png", "2.png", "3.png"}
+    samples = [drawn(seed) for seed in range(16)]
+    assert samples == [drawn(seed) for seed in range(16)]
+    assert {name for sample in samples for name in sample} == {"0.png", "1.png", "2.png", "3.png", "none.jpg"}
     assert all(len(set(sample)) == 2 for sample in samples)
 
 
