@@ -46,7 +46,7 @@ def test_undecodable_file_name_can_be_written(tmp_path: Path) -> None:
     write_report(report, {}, tmp_path)
     for name in ("report.html", "report.csv"):
         text = (tmp_path / name).read_text(encoding="utf-8")
-        assert "\\xdcff.jpg" in text
+        assert "\\udcff.jpg" in text
         assert "\\xdcfe" in text
     assert read_json((tmp_path / "report.json").read_text()) == report
 
