@@ -57,7 +57,8 @@ def report(
     """Write a report on a scan from its records: a page for a browser, a PDF, a table or a JSON document.
 
     Nothing is analysed again. Photos are shown where they are still the ones that were scanned. A page on at most 200
-    images is one file; with more, their pictures lie beside it in a folder that belongs to it.
+    images is one file; with more, their pictures lie beside it in a folder that belongs to it. Of more than 20,000 it
+    lists those to see first.
     """
     chosen = _format(kind, out)
     if out == STDOUT:

@@ -194,10 +194,10 @@ def _open_canvas(
     before, after = draw_resize(rng, final, room=host.shortest_side) if resized else (final, None)
     size = (before[0], before[1])
     turned = chance(rng, 0.05)
-    resized = turned or chance(rng, 0.2)
+    scaled = turned or chance(rng, 0.2)
     views = []
     for _ in range(VIEWS if contrasting else 1):
-        scales = ORIGIN_SCALES.get(origin, (0.4, 1.2) if resized else (1.0, 1.0))
+        scales = ORIGIN_SCALES.get(origin, (0.4, 1.2) if scaled else (1.0, 1.0))
         view = draw_view(rng, photo=host.pixels.shape, size=size, scales=scales, turn=turned, grid=GRID)
         assert view is not None  # the canvas is no larger than the host
         views.append((cut_view(host.pixels, view, size), view))

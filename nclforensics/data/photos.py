@@ -191,8 +191,11 @@ class PhotoPool:
 def _photo_files(folder: Path) -> list[PhotoFile]:
     if not folder.is_dir():
         raise MissingInputError(f"Expected a folder of photos at {folder}, found no such folder.")
-    forged = {path.parent for path in folder.rglob(FORGE_RECIPES) if (path.parent / FORGE_CONFIG).is_file()}
-    paths = [path for path in find_images(folder) if forged.isdisjoint(path.parents)]
+    around = folder.resolve().parents
+    recipes = (*folder.rglob(FORGE_RECIPES), *(parent / FORGE_RECIPES for parent in around))
+    forged = {path.parent for path in recipes if path.is_file() and (path.parent / FORGE_CONFIG).is_file()}
+    found = find_images(folder) if forged.isdisjoint(around) else []
+    paths = [path for path in found if forged.isdisjoint(path.parents)]
     if not paths:
         besides = f" but what nclf forge made: {min(forged)}" if forged else ""
         expected = ", ".join(sorted(IMAGE_SUFFIXES))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -37,6 +37,7 @@ class RunState:
         best_score: Best validation score (`ValidationScores.score`) so far; -1 before the first validation.
         best_step: The step of the best score.
         sessions: How often the run was started or resumed.
+        initial: What the model's manifest will say of the model that the run started from.
     """
 
     step: int = 0
@@ -44,6 +45,7 @@ class RunState:
     best_score: float = -1.0
     best_step: int = 0
     sessions: int = 0
+    initial: dict[str, str] = field(default_factory=dict)
 
 
 def save_checkpoint(

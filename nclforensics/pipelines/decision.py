@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # Below this side the network sees a handful of patches, and no photo so small was ever calibrated on.
 SMALLEST_SIDE: Final = 64
-# At and below it the shipped model finds less than a quarter of what it finds without compression (docs/decision.md).
+# At and below it the model finds little more than a quarter of what it finds without compression (docs/decision.md).
 HEAVY_COMPRESSION: Final = 75
 
 # What every model's thresholds were measured in; another number format gives other scores (docs/export.md).
@@ -61,7 +61,7 @@ def score_meaning(score: float, calibration: Calibration, *, min_region: float, 
         precision: The number format that it was computed in.
     """
     if not calibration.thresholds or min_region != calibration.min_region or precision != CALIBRATED_PRECISION:
-        return ScoreMeaning(lowest_rate=0, highest_rate=1, authentic=0, text=_unknown(calibration, precision))
+        return ScoreMeaning(lowest_rate=0.0, highest_rate=1.0, authentic=0, text=_unknown(calibration, precision))
     rows = list(zip(calibration.false_positive_rates, calibration.thresholds, strict=True))
     lowest = max((rate for rate, threshold in rows if score <= threshold), default=0.0)
     highest = min((rate for rate, threshold in rows if score > threshold), default=1.0)

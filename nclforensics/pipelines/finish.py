@@ -34,7 +34,6 @@ def finish_model(
     *,
     state: RunState,
     command: str,
-    initial: dict[str, str],
 ) -> LoadedModel:
     """Calibrate the network on held-out authentic photos and write `model/`, `curves.png` and `samples.png`.
 
@@ -45,7 +44,6 @@ def finish_model(
         validation: Its samples are shown.
         state: The run's counters.
         command: The command line, for the manifest.
-        initial: What `described_initial` says of the run's start.
 
     Returns:
         The model as `load_model` reads it back.
@@ -55,7 +53,7 @@ def finish_model(
     calibration = calibrate(localizer, sources.authentic(), seed=config.train.seed)
     training: dict[str, object] = {
         **sources.description,
-        **initial,
+        **state.initial,
         "command": command,
         "steps": state.step,
         "best_step": state.best_step,

@@ -208,11 +208,12 @@ def _check_target(target: Path, folder: ScanFolder) -> None:
     if resolved(target) in map(resolved, ours) or target.name.endswith(SUFFIXES):
         raise OutputError(f"The report {target} would replace a file of the scan. Choose another name.")
     start = folder.document.working_folder
-    for place in (Path(start, item.path) for item in folder.document.inputs):
-        # Whoever put the output folder into an input folder wants the report there as well.
-        is_own = is_inside(target, folder.out) and _lies_in(folder.out, place)
-        if _lies_in(target, place) and not is_own:
-            raise OutputError(f"The report {target} lies among the evidence in {place}. Choose another place.")
+    places = [Path(start, item.path) for item in folder.document.inputs]
+    evidence = {name for place in places for name in _names(place)}
+    around = _around(target) & evidence
+    # Whoever put the output folder into an input folder wants the report there as well.
+    if around and not (is_inside(target, folder.out) and around <= _around(folder.out)):
+        raise OutputError(f"The report {target} lies among the evidence in {min(around)}. Choose another place.")
     if not os.path.isfile(target):  # noqa: PTH113 - unlike Path.is_file it never raises
         return
     # A link in an input folder may have led to photos elsewhere.
@@ -221,9 +222,14 @@ def _check_target(target: Path, folder: ScanFolder) -> None:
             raise OutputError(f"The report {target} would replace {photo}, which is evidence. Choose another name.")
 
 
-def _lies_in(path: Path, folder: Path) -> bool:
-    """Return whether a path lies below a folder, whether links are followed or taken for what they are called."""
-    return is_inside(path, folder) or path.absolute().is_relative_to(folder.absolute())
+def _names(path: Path) -> set[Path]:
+    """Return where a path leads, and what it is called."""
+    return {resolved(path), path.absolute()}
+
+
+def _around(path: Path) -> set[Path]:
+    """Return a path and the folders it lies in, whether links are followed or taken for what they are called."""
+    return {place for name in _names(path) for place in (name, *name.parents)}
 
 
 def _is_same_file(one: Path, other: Path) -> bool:

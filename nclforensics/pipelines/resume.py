@@ -14,8 +14,9 @@ import json
 import os
 from typing import TYPE_CHECKING, Any, Final
 
+from nclforensics.config import ScanConfig, from_tables
 from nclforensics.data.images import sha256_of
-from nclforensics.errors import MissingInputError, UsageError, WeightsMismatchError
+from nclforensics.errors import ConfigError, MissingInputError, UsageError, WeightsMismatchError
 from nclforensics.pipelines.outputs import (
     RESULTS_FILE,
     RUN_FILE,
@@ -37,10 +38,9 @@ from nclforensics.results import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Container, Iterator
     from pathlib import Path
 
-    from nclforensics.config import ScanConfig
     from nclforensics.pipelines.scan_plan import PlannedImage, ScanPlan
     from nclforensics.results import Outcome
 
@@ -176,16 +176,32 @@ def clear_leftovers(plan: ScanPlan, earlier: EarlierRecords) -> None:
     earlier.remove_stale_outputs({image.name for image in plan.images})
 
 
-def remove_results(out: Path) -> None:
-    """Remove the records of an earlier scan and the outputs that they name, as far as the bytes are those recorded.
+def remove_results(plan: ScanPlan) -> None:
+    """Remove the records of an earlier scan and its outputs: those recorded, as far as the bytes are the same.
+
+    A scan that was killed may have left more; of these the planned images' go that it would have written.
 
     Raises:
         OutputError: If a file cannot be removed.
     """
+    out = plan.out
     remove_temporaries(out)
+    for name in _left_by_a_killed_scan(plan):
+        remove_file(out / name)
     earlier = EarlierRecords(out)
     earlier.remove_stale_outputs(())
     earlier.discard()
+
+
+def _left_by_a_killed_scan(plan: ScanPlan) -> Iterator[str]:
+    try:
+        run = read_run(plan.out)
+        config = config_of(run)
+    except (MissingInputError, ConfigError):
+        return
+    if run.get("status") != "finished":
+        for image in plan.images:
+            yield from output_names(image.name, config)
 
 
 def read_run(out: Path) -> dict[str, Any]:
@@ -208,6 +224,16 @@ def read_run(out: Path) -> dict[str, Any]:
         raise no_record(path, fault)
     assert isinstance(run, dict)
     return run
+
+
+def config_of(run: dict[str, Any]) -> ScanConfig:
+    """Return the settings that a `run.json` records.
+
+    Raises:
+        ConfigError: If they are none of this version.
+    """
+    settings = {key: value for key, value in run["config"].items() if value is not None}
+    return from_tables(ScanConfig, settings, where=RUN_FILE)
 
 
 def no_record(path: Path, fault: str) -> MissingInputError:
@@ -318,15 +344,21 @@ def _check_same(earlier: dict[str, Any], run: dict[str, Any], *, out: Path) -> N
 
 
 def _check_inputs(earlier: dict[str, Any], run: dict[str, Any], *, out: Path) -> None:
-    """Refuse to go on without an input of the run; what lies in a folder may have changed, and inputs be added."""
+    """Refuse to go on without an input of the run that is still there; inputs, and images in folders, may be added."""
     named = {_place(item["path"], run) for item in run["inputs"]}
-    left_out = [item["path"] for item in earlier["inputs"] if _place(item["path"], earlier) not in named]
+    places = ((item["path"], _place(item["path"], earlier)) for item in earlier["inputs"])
+    left_out = [path for path, place in places if place not in named and not _is_gone(place)]
     if left_out:
         more = f" and {len(left_out) - 1} more" if len(left_out) > 1 else ""
         raise UsageError(
             f"The scan in {out} was begun in {earlier['working_folder']} with the input {left_out[0]}{more}, not named "
             "now: its results would be removed. Name it too, or scan into another folder."
         )
+
+
+def _is_gone(place: str) -> bool:
+    """Return whether a local input was removed; whether one in a store was is not asked."""
+    return "://" not in place and ":/" not in place and not os.path.lexists(place)
 
 
 def _place(path: str, run: dict[str, Any]) -> str:

@@ -88,7 +88,7 @@ def _recorded(
             run, earlier = continued(run, out=plan.out)
             clear_leftovers(plan, earlier)
         elif plan.replace:
-            remove_results(plan.out)
+            remove_results(plan)
         with ScanRecords(plan.out, run) as records:
             yield from engine.run(plan, records, earlier, should_stop)
             if earlier is not None:

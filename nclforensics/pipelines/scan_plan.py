@@ -157,7 +157,7 @@ class _Search:
     """
 
     def __init__(self, out: Path) -> None:
-        self._out = out
+        self._out = resolved(out)
         self._seen: set[tuple[int, int]] = set()
         self.passed_over = 0
 
@@ -173,9 +173,8 @@ class _Search:
         if not _is_local_folder(path):
             yield _found(path, path.name)
             return
-        excluded = resolved(self._out) if is_inside(self._out, path) else None
         problems: dict[Path, str] = {}
-        for image in sorted([*self._images_below(path, problems, excluded), *problems]):
+        for image in sorted([*self._images_below(path, problems), *problems]):
             below = path.name if image == path else str(image.relative_to(path))
             yield _found(image, below, problems.get(image))
 
@@ -191,7 +190,7 @@ class _Search:
         for image, below in images if is_folder else [(path, path.name)]:
             yield _Found(image, below, None, image, is_link=False)
 
-    def _images_below(self, folder: Path, problems: dict[Path, str], excluded: Path | None) -> Iterator[Path]:
+    def _images_below(self, folder: Path, problems: dict[Path, str]) -> Iterator[Path]:
         """Yield what has an image's suffix; a folder that cannot be listed is put among the problems."""
 
         def on_error(error: OSError) -> None:
@@ -200,7 +199,7 @@ class _Search:
         starts = [str(folder)]
         for start in starts:  # grows by the links, which come after the folders that they may lead to
             for root, folders, files in os.walk(start, onerror=on_error):
-                if self._seen_before(root) or resolved(Path(root)) == excluded:
+                if self._seen_before(root) or resolved(Path(root)) == self._out:
                     folders.clear()
                     continue
                 folders.sort()  # a folder reached by two links is found by the same one in each run

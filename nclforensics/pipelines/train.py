@@ -96,16 +96,17 @@ def run_training(
     slow = bf16_note(ranks.device, config.train.precision)
     for message in (*sources.warnings, *([slow] if slow else [])) if ranks.first else ():
         note(message)
-    initial = described_initial(config.train.initial)  # now: hours later that model may have been replaced
     trainer = Trainer(config, sources, ranks=ranks, report=report, should_stop=should_stop)
     if resume:
         trainer.resume()
+    else:  # now: when the run is resumed or finished that model may have been replaced
+        trainer.state = replace(trainer.state, initial=described_initial(config.train.initial))
     trainer.run()
 
     def finished() -> TrainingSummary:
         network, state = trainer.best_network(), trainer.state
         validation = trainer.validation
-        model = finish_model(config, network, sources, validation, state=state, command=command, initial=initial)
+        model = finish_model(config, network, sources, validation, state=state, command=command)
         return TrainingSummary(
             folder=folder,
             state=state,

@@ -14,7 +14,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from nclforensics.config import ScanConfig, from_tables
 from nclforensics.data.images import sha256_of
 from nclforensics.errors import ConfigError, MissingInputError, WeightsMismatchError, WeightsMissingError
 from nclforensics.networks.weights import load_model
@@ -28,7 +27,7 @@ from nclforensics.pipelines.record_checks import (
     model_differences,
 )
 from nclforensics.pipelines.remote_inputs import InputReader, input_path, recorded_input
-from nclforensics.pipelines.resume import file_has_digest, parse_line, read_run
+from nclforensics.pipelines.resume import config_of, file_has_digest, parse_line, read_run
 from nclforensics.pipelines.run_document import digest_of_config, versions
 from nclforensics.pipelines.scan_engine import IMAGE_ERRORS
 from nclforensics.pipelines.scan_plan import PlannedImage, digest_of_paths
@@ -164,7 +163,7 @@ def _check_run(run: dict[str, Any], counts: Counter[str], model: LoadedModel | N
     check.add(None if status == "finished" else f"the scan is {status}, not finished: nclf scan --resume finishes it")
     check.add(counts_difference(counts, run))
     try:
-        config = _config_of(run)
+        config = config_of(run)
     except ConfigError:
         check.add("the settings are none of this version")
         return check
@@ -244,7 +243,7 @@ def _scan_again(chosen: list[Outcome], run: dict[str, Any], model: LoadedModel |
     if model is None:
         check.add(f"not possible: {note}")
         return check
-    config = _config_of(run)
+    config = config_of(run)
     # In a process of its own, as in a scan: what was skipped may be what a decoder crashes at.
     with (
         Examiner(as_calibrated(model, run), config) as examiner,
@@ -270,11 +269,6 @@ def _difference_again(outcome: Outcome, examiner: Examiner, reader: InputReader,
     fields = [item.name for item in dataclasses.fields(outcome)]
     changed = [name for name in fields if getattr(again, name) != getattr(outcome, name)]
     return f"{outcome.path} came out different in {', '.join(changed)}" if changed else None
-
-
-def _config_of(run: dict[str, Any]) -> ScanConfig:
-    settings = {key: value for key, value in run["config"].items() if value is not None}
-    return from_tables(ScanConfig, settings, where=RUN_FILE)
 
 
 def _changed_versions(run: dict[str, Any]) -> Iterator[str]:

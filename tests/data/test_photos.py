@@ -59,8 +59,9 @@ def test_a_forged_set_is_left_out(tmp_path: Path) -> None:
     assert len(hashes(folder, "all")) == 4
     (folder / "a" / "forged" / "forge.toml").touch()
     assert hashes(folder, "all") == pristine
-    with pytest.raises(MissingInputError, match="found none but what nclf forge made"):
-        PhotoPool.from_folder(folder / "a")
+    for inside in (folder / "a", folder / "a" / "forged" / "images"):
+        with pytest.raises(MissingInputError, match="found none but what nclf forge made"):
+            PhotoPool.from_folder(inside)
 
 
 @pytest.mark.parametrize("make", [False, True], ids=["no folder", "folder without photos"])

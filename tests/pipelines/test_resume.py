@@ -324,6 +324,17 @@ def test_other_inputs_are_refused(model: LoadedModel, photos: Path, tmp_path: Pa
     assert contents(tmp_path / "out") == before
 
 
+def test_an_input_that_is_gone_need_not_be_named(model: LoadedModel, photos: Path, tmp_path: Path) -> None:
+    """As a file that was removed from a folder: a list of paths is made anew by whoever goes on with a scan."""
+    paths = sorted(path for path in photos.rglob("*") if path.is_file())
+    list(scan_images(plan_scan(paths, out=tmp_path / "out"), model, CONFIG))
+    with pytest.raises(UsageError, match="not named now"):
+        list(scan_images(plan_scan(paths[1:], out=tmp_path / "out", resume=True), model, CONFIG))
+    paths[0].unlink()
+    found = list(scan_images(plan_scan(paths[1:], out=tmp_path / "out", resume=True), model, CONFIG))
+    assert len(found) == len(paths) - 1
+
+
 def test_the_same_name_in_another_working_folder_is_another_input(
     model: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,6 +18,7 @@ from nclforensics.networks.weights import LoadedModel, load_model
 from nclforensics.pipelines import examination, scan_engine
 from nclforensics.pipelines.inference import Localization, Localizer
 from nclforensics.pipelines.outputs import encode_png
+from nclforensics.pipelines.resume import parse_line
 from nclforensics.pipelines.run_document import Custody, describe_threshold
 from nclforensics.pipelines.scan import scan_images
 from nclforensics.pipelines.scan_plan import digest_of_paths, plan_scan
@@ -379,6 +380,31 @@ def test_a_forced_scan_removes_only_what_is_recorded(model: LoadedModel, photos:
     list(scan_images(plan, model, CONFIG))
     assert not (out / "a.png.score.png").exists()
     assert (out / "a.png.overlay.png").read_bytes() == b"mine"
+
+
+def test_a_forced_scan_removes_what_a_killed_one_left(model: LoadedModel, photos: Path, tmp_path: Path) -> None:
+    """Files without a record yet, of a run that says that it was not finished: nclf verify would not know them."""
+    out = tmp_path / "out"
+    _scan(model, [photos], out, config=dataclasses.replace(CONFIG, overlay=True))
+    lines = (out / "results.jsonl").read_bytes().splitlines(keepends=True)
+    (out / "results.jsonl").write_bytes(lines[0])
+    run = json.loads((out / "run.json").read_text())
+    (out / "run.json").write_text(json.dumps({**run, "status": "running"}))
+    _scan(model, [photos], out, force=True)
+    assert not list(out.rglob("*.overlay.png"))
+    assert len(list(out.rglob("*.mask.png"))) == 2
+
+
+@pytest.mark.parametrize("change", [{"min_region": 0.01}, {"min_region": 0.0}, {"precision": "bf16"}], ids=str)
+def test_records_whose_scores_mean_nothing_known_are_read_again(
+    model: LoadedModel, photos: Path, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    """What a setting without calibration writes is a record as any other: it can be verified, reported and resumed."""
+    _scan(model, [photos], tmp_path / "out", config=dataclasses.replace(CONFIG, **change))
+    lines = (tmp_path / "out" / "results.jsonl").read_bytes().splitlines(keepends=True)
+    outcomes = [parse_line(line) for line in lines]
+    assert all(outcome is not None for outcome in outcomes)
+    assert [o.score_meaning.authentic for o in outcomes if isinstance(o, ScanFinding) and o.score_meaning] == [0] * 2
 
 
 def test_a_forced_scan_leaves_no_mask_of_a_file_that_is_now_skipped(

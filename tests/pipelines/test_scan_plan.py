@@ -80,6 +80,15 @@ def test_a_file_is_preferred_to_a_link_to_it(photos: Path, tmp_path: Path, link:
     assert _names(photos / link, out=tmp_path / "out") == [link]
 
 
+def test_the_output_is_no_input_behind_a_link(photos: Path, tmp_path: Path) -> None:
+    """A link among the photos leads to the folder that the masks are in."""
+    data = tmp_path / "data"
+    (data / "masks").mkdir(parents=True)
+    (data / "masks" / "a.png.mask.png").touch()
+    (photos / "all").symlink_to(data)
+    assert _names(photos, out=data / "masks") == ["a.png", "b.jpg", "sub/a.png"]
+
+
 def test_a_folder_is_preferred_to_a_link_to_it(photos: Path, tmp_path: Path) -> None:
     """Wherever the link lies."""
     (photos / "0").mkdir()

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from nclforensics.config import ForgeConfig, RunConfig, TrainConfig
+from nclforensics.config import ForgeConfig, RunConfig, TrainConfig, load_config
 from nclforensics.errors import ConfigError, WeightsMissingError
 from nclforensics.networks.build import build_network
 from nclforensics.networks.pivot import Branch
@@ -104,6 +104,10 @@ def test_the_manifest_names_the_start_and_what_it_has_seen(tmp_path: Path) -> No
     training = load_model(tmp_path / "third").manifest["training"]
     assert (training["initial"], training["initial_sha256"]) == ("second", shas[1])
     assert training["initial_training"] == f"{training['kind']}; before that: not stated"
+    write_model(tmp_path / "first", seed=6)
+    second = load_config(tmp_path / "second" / "config.toml")
+    run_training(replace(second, train=replace(second.train, steps=2)), resume=True)
+    assert load_model(tmp_path / "second").manifest["training"]["initial_sha256"] == shas[0]
 
 
 @pytest.mark.filterwarnings("ignore", "error:compile = true")  # torch's compiler warns of its own affairs
