@@ -96,8 +96,9 @@ def test_a_page_with_too_many_images_lists_what_to_see_first(
     page = write_report(ScanFolder(run), "html")
     assert [record["number"] for record in _records(page)] == [2, 3, 4, 6]
     assert "lists 4 of the 6 images" in page.read_text()
-    monkeypatch.setattr(module, "LISTED_IMAGES", 3)
-    assert [record["number"] for record in _records(write_report(ScanFolder(run), "html"))] == [2, 3, 6]
+    for limit, numbers in ((3, [2, 3, 6]), (1, [6])):
+        monkeypatch.setattr(module, "LISTED_IMAGES", limit)
+        assert [record["number"] for record in _records(write_report(ScanFolder(run), "html"))] == numbers
 
 
 def test_a_photo_that_moved_is_left_out_and_said_to_be(run: Path, tmp_path: Path) -> None:
