@@ -22,6 +22,7 @@ from nclforensics.data.histories import (
     decode_jpeg,
     draw_filter,
     draw_jpeg,
+    draw_resampling,
     jpeg_bytes,
 )
 from nclforensics.data.views import INTERPOLATIONS
@@ -130,8 +131,7 @@ def draw_web_ending(rng: np.random.Generator, *, size: int, room: int | None = N
         return Ending("web", size, size, last=last)
     scale = float(np.exp(rng.uniform(*np.log(RESIZE_SCALES))))
     canvas = min(room, round(size / scale))
-    resampling = "area" if canvas > size and chance(rng, 0.5) else str(rng.choice(["linear", "cubic"]))
-    return Ending("web", canvas, size, resampling, last=last)
+    return Ending("web", canvas, size, draw_resampling(rng, smaller=canvas > size), last=last)
 
 
 def saved_again(rng: np.random.Generator, ending: Ending) -> Ending:

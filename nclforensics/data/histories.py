@@ -7,6 +7,7 @@ draw from the same steps, so that a history alone never says "forged". Images ar
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -144,20 +145,24 @@ def _resize(image: Image, step: Step) -> Image:
     return _u8(cv2.resize(image, (width, height), interpolation=INTERPOLATIONS[step["resampling"]]))
 
 
-def draw_resize(rng: np.random.Generator, size: tuple[int, ...], *, room: int | None = None) -> tuple[list[int], Step]:
+def draw_resampling(rng: np.random.Generator, *, smaller: bool) -> str:
+    """Draw how an image is resized: key of `INTERPOLATIONS`; by area only where it gets smaller."""
+    return "area" if smaller and chance(rng, 0.5) else str(rng.choice(["linear", "cubic"]))
+
+
+def draw_resize(rng: np.random.Generator, size: tuple[int, ...], *, room: float = math.inf) -> tuple[list[int], Step]:
     """Draw a resizing to `size`, one in three not to the same shape; return the size before it, and the step.
 
     Args:
         rng: The sample's generator.
         size: Height and width afterwards.
-        room: No side is longer before; None: any may be.
+        room: No side is longer before.
     """
     scale = np.exp(rng.uniform(*np.log(RESIZE_SCALES)))
     stretch = np.exp(rng.uniform(-LARGEST_STRETCH, LARGEST_STRETCH)) if chance(rng, 0.33) else 1.0
     sides = (size[0] / scale / stretch, size[1] / scale * stretch)
-    before = [min(max(GRID_STARTS, round(side)), room or round(side) + GRID_STARTS) for side in sides]
-    smaller = before[0] > size[0] and before[1] > size[1]
-    resampling = "area" if smaller and chance(rng, 0.5) else str(rng.choice(["linear", "cubic"]))
+    before = [int(min(max(GRID_STARTS, round(side)), room)) for side in sides]
+    resampling = draw_resampling(rng, smaller=before[0] > size[0] and before[1] > size[1])
     return before, {"op": "resize", "size": [int(side) for side in size[:2]], "resampling": resampling}
 
 

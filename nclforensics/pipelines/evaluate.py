@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nclforensics import __version__
 from nclforensics.errors import NoReadableImageError
@@ -138,13 +138,10 @@ def run_evaluation(
 
 def facts_of(model: LoadedModel) -> ModelFacts:
     """Return what a report says about a loaded model."""
-    training: dict[str, Any] = model.manifest.get("training", {})
-    known = [f"{key}: {value}" for key, value in training.items() if isinstance(value, (str, int, float, list))]
     return ModelFacts(
         name=model.name,
         sha256=model.sha256,
-        training_data="; ".join(known) or "not stated in the model's manifest",
-        training=training,
+        training=model.manifest.get("training", {}),
         threshold=model.threshold,
         thresholds=dict(model.thresholds),
         min_region=model.min_region,

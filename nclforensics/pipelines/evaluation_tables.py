@@ -44,20 +44,24 @@ class ModelFacts:
     Attributes:
         name: Its name.
         sha256: Digest of its weights.
-        training_data: What it was trained on, in words.
         threshold: Its default threshold.
         thresholds: Calibrated thresholds by false-positive rate.
         min_region: Region size that these hold for, as a share of the image's area.
-        training: The same as its manifest has it; empty if it does not.
+        training: What its manifest says of its training; empty if it says nothing.
     """
 
     name: str
     sha256: str
-    training_data: str
     threshold: float
     thresholds: dict[float, float]
     min_region: float
     training: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def training_data(self) -> str:
+        """What it was trained on, in words."""
+        plain = {key: value for key, value in self.training.items() if isinstance(value, (str, int, float, list))}
+        return "; ".join(f"{key}: {value}" for key, value in plain.items()) or "not stated in the model's manifest"
 
 
 @dataclass(frozen=True)

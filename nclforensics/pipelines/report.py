@@ -126,9 +126,7 @@ def write_report(
         OutputError: If the report cannot be written, or would lie among the evidence or replace a record.
     """
     target = folder.out / f"report.{kind}" if file is None else file
-    _check_target(target, folder)
-    if kind == "html":
-        _check_target(_pictures_folder(target), folder)
+    _check_targets([target, _pictures_folder(target)] if kind == "html" else [target], folder)
     if kind == "pdf":
         write_pieces(target, _pdf(folder, report))
     elif kind == "html":
@@ -201,15 +199,20 @@ def _pictures_folder(target: Path) -> Path:
     return target.with_name(f"{target.stem}_files")
 
 
-def _check_target(target: Path, folder: ScanFolder) -> None:
+def _check_targets(targets: list[Path], folder: ScanFolder) -> None:
     """Refuse to write among the evidence, or over a photo, a record or an output of the scan."""
     ours = [folder.out / name for name in (RESULTS_FILE, RUN_FILE, TIMINGS_FILE)]
     ours += folder.out.glob(PREVIOUS.format("*"))
-    if resolved(target) in map(resolved, ours) or target.name.endswith(SUFFIXES):
-        raise OutputError(f"The report {target} would replace a file of the scan. Choose another name.")
-    start = folder.document.working_folder
-    places = [Path(start, item.path) for item in folder.document.inputs]
+    scan = {resolved(file) for file in ours}
+    places = [Path(folder.document.working_folder, item.path) for item in folder.document.inputs]
     evidence = {name for place in places for name in _names(place)}
+    for target in targets:
+        _check_target(target, folder, scan=scan, evidence=evidence)
+
+
+def _check_target(target: Path, folder: ScanFolder, *, scan: set[Path], evidence: set[Path]) -> None:
+    if resolved(target) in scan or target.name.endswith(SUFFIXES):
+        raise OutputError(f"The report {target} would replace a file of the scan. Choose another name.")
     around = _around(target) & evidence
     # Whoever put the output folder into an input folder wants the report there as well.
     if around and not (is_inside(target, folder.out) and around <= _around(folder.out)):
@@ -217,7 +220,7 @@ def _check_target(target: Path, folder: ScanFolder) -> None:
     if not os.path.isfile(target):  # noqa: PTH113 - unlike Path.is_file it never raises
         return
     # A link in an input folder may have led to photos elsewhere.
-    for photo in (Path(start, outcome.path) for outcome in folder.outcomes()):
+    for photo in (Path(folder.document.working_folder, outcome.path) for outcome in folder.outcomes()):
         if _is_same_file(target, photo):
             raise OutputError(f"The report {target} would replace {photo}, which is evidence. Choose another name.")
 

@@ -358,7 +358,7 @@ def _check_inputs(earlier: dict[str, Any], run: dict[str, Any], *, out: Path) ->
 
 def _is_gone(place: str) -> bool:
     """Return whether a local input was removed; whether one in a store was is not asked."""
-    return "://" not in place and ":/" not in place and not os.path.lexists(place)
+    return ":/" not in place and not os.path.lexists(place)  # of a URI, normalizing has left one slash
 
 
 def _place(path: str, run: dict[str, Any]) -> str:

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 MODEL = ModelFacts(
     name="fake",
     sha256="ab" * 32,
-    training_data="nothing",
     threshold=0.8,
     thresholds={0.05: 0.45},
     min_region=0.005,

@@ -32,7 +32,6 @@ THRESHOLDS = Thresholds(rate=0.05, at_rate=0.4, model=0.6, authentic=20)
 MODEL = ModelFacts(
     name="fake",
     sha256="ab" * 32,
-    training_data="kind: data set CASIA v2",
     training={"kind": "data set CASIA v2", "set": "casiav2", "authentic": 0},
     threshold=0.6,
     thresholds={0.05: 0.45},

@@ -22,7 +22,10 @@ from tests.photo_folders import make_photo_folder
 from tests.planted_sets import planted_set
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from nclforensics.pipelines.training_data import TrainingSources
 
 
 def write_pair(folder: Path, name: str, *, height: int = 96, width: int = 120, authentic: bool = False) -> ImagePair:
@@ -42,6 +45,20 @@ def write_set(folder: Path, count: int = 30) -> list[ImagePair]:
     rows = [f"{p.image.name},{p.mask.name if p.mask else ''},{int(p.authentic)}" for p in pairs]
     (folder / "manifest.csv").write_text("image,mask,authentic\n" + "\n".join(rows) + "\n", encoding="utf-8")
     return pairs
+
+
+def grouped_sources(folder: Path, group: Callable[[int], str]) -> TrainingSources:
+    """Open a set of 60 images, half of it held out, whose image of that number has that group."""
+    pairs = [replace(pair, group=group(number)) for number, pair in enumerate(write_set(folder, count=60))]
+    write_manifest(pairs, folder / "manifest.csv")
+    return open_sources(run_config(folder, validation_share=0.5))
+
+
+def parts(sources: TrainingSources) -> tuple[list[ImagePair], list[ImagePair]]:
+    """Return the pairs that are trained on and those that are held out."""
+    assert isinstance(sources.train, PairSamples)
+    assert isinstance(sources.validation, PairSamples)
+    return sources.train.pairs, sources.validation.pairs
 
 
 def run_config(folder: Path, **train: float | str) -> RunConfig:
@@ -149,7 +166,7 @@ def test_manifest_is_split_without_overlap(tmp_path: Path) -> None:
 
     sources = open_sources(run_config(tmp_path / "set", validation_share=0.3))
 
-    kept, held = (s.pairs for s in (sources.train, sources.validation) if isinstance(s, PairSamples))
+    kept, held = parts(sources)
     assert {p.image for p in kept} | {p.image for p in held} == {p.image for p in pairs}
     assert not {p.image for p in kept} & {p.image for p in held}
     assert len(list(sources.authentic())) == sum(p.authentic for p in held)
@@ -219,26 +236,18 @@ def test_warnings_about_the_set_are_handed_on(tmp_path: Path) -> None:
 
 def test_images_of_one_group_are_not_divided(tmp_path: Path) -> None:
     """Two forgeries of one base image are both trained on or both held out; without groups some of these divide."""
-    pairs = write_set(tmp_path / "set", count=60)
-    grouped = [replace(pair, group=f"base{number // 4}") for number, pair in enumerate(pairs)]
-    write_manifest(grouped, tmp_path / "set" / "manifest.csv")
+    sources = grouped_sources(tmp_path / "set", lambda number: f"base{number // 4}")
 
-    sources = open_sources(run_config(tmp_path / "set", validation_share=0.5))
-
-    kept, held = (s.pairs for s in (sources.train, sources.validation) if isinstance(s, PairSamples))
+    kept, held = parts(sources)
     assert len(kept) + len(held) == 60
     assert not {pair.group for pair in kept} & {pair.group for pair in held}
 
 
 def test_a_splice_of_photos_on_both_sides_is_in_neither_part(tmp_path: Path) -> None:
     """No photo is trained on in one image and held out in another, also where images are made of two photos."""
-    pairs = write_set(tmp_path / "set", count=60)
-    grouped = [replace(pair, group=f"p{number % 7}+p{number % 5}") for number, pair in enumerate(pairs)]
-    write_manifest(grouped, tmp_path / "set" / "manifest.csv")
+    sources = grouped_sources(tmp_path / "set", lambda number: f"p{number % 7}+p{number % 5}")
 
-    sources = open_sources(run_config(tmp_path / "set", validation_share=0.5))
-
-    kept, held = (s.pairs for s in (sources.train, sources.validation) if isinstance(s, PairSamples))
+    kept, held = parts(sources)
     trained_on, held_out = ({base for pair in part for base in pair.bases} for part in (kept, held))
     assert trained_on and held_out and not trained_on & held_out  # noqa: PT018
     between = 60 - len(kept) - len(held)
@@ -256,7 +265,7 @@ def test_casia_is_split_by_photo(tmp_path: Path) -> None:
 
     sources = open_sources(run_config(tmp_path, dataset=f"casia:{tmp_path}", validation_share=0.4))
 
-    kept, held = (s.pairs for s in (sources.train, sources.validation) if isinstance(s, PairSamples))
+    kept, held = parts(sources)
     assert (len(kept) + len(held), len(kept) % 2, len(held) % 2) == (80, 0, 0)
     assert not {base for pair in kept for base in pair.bases} & {base for pair in held for base in pair.bases}
     assert (sources.description["set"], sources.description["authentic"]) == ("casiav2", len(kept) // 2)
