@@ -127,7 +127,7 @@ def _as_ycck(cmyk: bytes) -> bytes:
 
 def _pngs() -> dict[str, bytes]:
     picture, grey = Image.fromarray(PICTURE), Image.fromarray(GREY)
-    palette = picture.quantize(64)
+    palette, negative = picture.quantize(64), Image.fromarray(255 - PICTURE)
     files = {
         f"grey-{bits}.png": png(packed(GREY >> np.uint8(8 - bits), bits), depth=bits, colour=0) for bits in (1, 2, 4)
     }
@@ -143,7 +143,10 @@ def _pngs() -> dict[str, bytes]:
         "rgba.png": saved(Image.fromarray(ALPHA), "PNG"),
         "grey-alpha.png": saved(Image.fromarray(ALPHA[:, :, [0, 3]], mode="LA"), "PNG"),
         "interlaced.png": _interlaced(),
-        "animated.png": saved(picture, "PNG", save_all=True, append_images=[Image.fromarray(255 - PICTURE)]),
+        "animated.png": saved(picture, "PNG", save_all=True, append_images=[negative]),
+        "still-apart.png": saved(
+            picture, "PNG", save_all=True, default_image=True, append_images=[negative, picture.rotate(180)]
+        ),
     }
 
 

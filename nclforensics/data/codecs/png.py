@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import struct
 import zlib
-from typing import TYPE_CHECKING, Final
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any, Final
 
+from nclforensics.data.codecs import opencv
 from nclforensics.data.codecs.exif import read_orientation
 from nclforensics.data.codecs.header import Header
 from nclforensics.errors import UnreadableImageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
 
 SUFFIXES: Final = frozenset({".png", ".apng"})
 
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
+_END: Final = b"\0\0\0\0IEND\xaeB`\x82"
 _PALETTE: Final = 3
 _CHANNELS: Final = {0: 1, 2: 3, _PALETTE: 1, 4: 2, 6: 4}  # by colour type
 _DEFLATE_RATIO: Final = 1032  # RFC 1951: 258 bytes for two bits at the most
+_ANIMATION: Final = {b"acTL", b"fcTL", b"fdAT"}  # viewers without animation pass over these
 
 
 def recognizes(data: bytes) -> bool:
@@ -35,18 +41,19 @@ def read_header(data: bytes) -> Header:
     width, height, bits, colour = struct.unpack_from(">IIBB", data, 16)
     orientation, packed = 1, 0
     notes: list[str] = []
+    kinds: list[bytes] = []
     if colour == _PALETTE:
         notes.append("palette expanded")
     elif bits < 8:  # noqa: PLR2004
         notes.append(f"{bits} bits scaled to 8")
-    for kind, content in _chunks(data):
+    for kind, chunk in _chunks(data):
+        kinds.append(kind)
         if kind == b"IDAT":
-            packed += len(content)
-        elif kind == b"acTL":
-            notes.append("animated: first frame analysed")
+            packed += len(chunk) - 12
         elif kind == b"eXIf":
-            orientation, exif_notes = read_orientation(bytes(content))
+            orientation, exif_notes = read_orientation(bytes(chunk[8:-4]))
             notes += exif_notes
+    notes += _animation_notes(kinds)
     if width * height * bits * _CHANNELS.get(colour, 1) > packed * _DEFLATE_RATIO * 8:
         raise UnreadableImageError(
             f"its header declares {width} x {height} pixels, too many for {packed} bytes of compressed data"
@@ -54,8 +61,29 @@ def read_header(data: bytes) -> Header:
     return Header("PNG", width, height, orientation=orientation, notes=tuple(notes))
 
 
+def decode(data: bytes) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Return what `opencv.decode` does; of an animated PNG the still image, where OpenCV takes the first frame.
+
+    Raises:
+        UnreadableImageError: If OpenCV refuses the data.
+    """
+    if b"acTL" in data:
+        kept = (chunk for kind, chunk in _chunks(data) if kind not in _ANIMATION)
+        data = b"".join((_SIGNATURE, *kept, _END))
+    return opencv.decode(data)
+
+
+def _animation_notes(kinds: Sequence[bytes]) -> tuple[str, ...]:
+    """Return what is to be noted about the animation: the still image is its first frame, or none of it."""
+    if b"acTL" not in kinds:
+        return ()
+    if b"fcTL" in takewhile(lambda kind: kind != b"IDAT", kinds):
+        return ("animated: first frame analysed",)
+    return ("animated: still image analysed, which is no frame of the animation",)
+
+
 def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
-    """Yield type and content of each chunk before the end chunk.
+    """Yield type and bytes of each chunk before the end chunk: length, type, content and checksum.
 
     Raises:
         UnreadableImageError: If the data ends first, or the checksum of a critical chunk is wrong.
@@ -74,6 +102,6 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
                 raise UnreadableImageError(f"the PNG data is damaged: wrong checksum in the chunk at byte {position}")
         if kind == b"IEND":
             return
-        yield kind, view[position + 8 : end - 4]
+        yield kind, view[position:end]
         position = end
     raise UnreadableImageError(f"the PNG data stops after {len(data)} bytes, before its end marker")

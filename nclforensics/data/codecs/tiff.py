@@ -27,6 +27,7 @@ SUFFIXES: Final = frozenset({".tif", ".tiff", ".btf", ".tf8"})
 SIGNATURES: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 _UNCOMPRESSED: Final = 1
+_WHOLE_BITS: Final = {1, 8, 16, 32, 64}  # a sample; tifffile alone unpacks no others
 _CONVERSIONS: Final = {  # what reading a colour model other than grey and RGB takes
     "PALETTE": ("palette expanded",),
     "MINISWHITE": ("white-is-zero inverted",),
@@ -110,6 +111,8 @@ def _decode_page(data: bytes, page: Any) -> tuple[NDArray[Any], tuple[str, ...]]
     if page.axes not in {"YX", "YXS", "SYX"} or (kind == "PALETTE" and page.colormap is None):
         raise UnreadableImageError(f"TIFF page of axes {page.axes} and colour model {kind} is not supported")
     if page.compression == _UNCOMPRESSED and kind != "YCBCR":
+        if page.bitspersample not in _WHOLE_BITS:
+            raise UnreadableImageError(f"plain TIFF with samples of {page.bitspersample} bits is not supported")
         samples = page.asarray()
         return _interpreted(np.moveaxis(samples, 0, 2) if page.axes == "SYX" else samples, page), notes
     # OpenCV returns wrong pixels for deep pages of other layouts than these.
@@ -117,6 +120,8 @@ def _decode_page(data: bytes, page: Any) -> tuple[NDArray[Any], tuple[str, ...]]
         layout = f"{page.bitspersample} bits, colour model {kind}, planar configuration {page.planarconfig}"
         raise UnreadableImageError(f"compressed TIFF of this kind is not supported ({layout})")
     samples, _ = opencv.decode(_upright(data, page))
+    if kind == "PALETTE" and samples.ndim == 2:  # noqa: PLR2004 - OpenCV makes two colours grey
+        raise UnreadableImageError("compressed TIFF with a palette of two colours is not supported")
     if kind == "SEPARATED":  # libtiff has converted it, and adds an opaque alpha channel
         return samples[:, :, :3], notes
     return samples, notes if samples.ndim == 3 or page.samplesperpixel == 1 else (*notes, "alpha channel dropped")  # noqa: PLR2004
@@ -140,7 +145,8 @@ def _interpreted(samples: NDArray[Any], page: Any) -> NDArray[Any]:  # noqa: ANN
     """Undo TIFF's colour models: palette, white-is-zero, CMYK."""
     kind = _colour_model(page)
     if kind == "PALETTE":
-        colours: NDArray[Any] = np.moveaxis(page.colormap, 0, 1)[samples]
+        places = samples.view(np.uint8) if samples.dtype == np.bool_ else samples
+        colours: NDArray[Any] = np.moveaxis(page.colormap, 0, 1)[places]
         return colours
     if kind == "MINISWHITE":
         return ~samples if samples.dtype.kind in "ub" else samples.max() - samples

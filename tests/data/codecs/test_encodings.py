@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +14,7 @@ from PIL import Image
 from nclforensics.data.codecs import CODECS, bands, read_header
 from nclforensics.data.images import LoadedImage, read_image
 from nclforensics.errors import UnreadableImageError
-from tests.data.encodings import ALPHA, DEEP, GREY, HEIGHT, INKS, PICTURE, WIDTH, dng, encodings, saved
+from tests.data.encodings import ALPHA, DEEP, GREY, HEIGHT, INKS, PICTURE, WIDTH, dng, encodings, saved, tiff
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -113,6 +114,7 @@ def test_jpeg_of_one_component_is_grey(tmp_path: Path) -> None:
     [
         ("pair.mpo", "several pictures (MPO): first one analysed"),
         ("animated.png", "animated: first frame analysed"),
+        ("still-apart.png", "animated: still image analysed, which is no frame of the animation"),
         ("animated.webp", "animated: first frame analysed"),
         ("animated.gif", "animated: first frame analysed"),
         ("pages.tif", "several pages: first page analysed"),
@@ -151,6 +153,44 @@ def test_orientation_is_exposed_and_not_applied(tmp_path: Path, kind: str) -> No
     loaded = load(tmp_path, "a", saved(Image.fromarray(PICTURE), kind, exif=exif, **options))
     assert (loaded.orientation, loaded.pixels.shape) == (8, (HEIGHT, WIDTH, 3))
     assert loaded.notes == ("orientation tag 8 not applied: pixels are analysed as stored",)
+
+
+@pytest.mark.parametrize("bits", [2, 4, 12])
+def test_a_depth_that_is_not_read_is_no_damage(tmp_path: Path, bits: int) -> None:
+    """The reason says what is not supported; the file is whole."""
+    entry = struct.pack("<HHIH", 258, 3, 1, 8)
+    content = tiff(GREY, photometric="minisblack").replace(entry, entry[:-2] + struct.pack("<H", bits))
+    with pytest.raises(UnreadableImageError, match=rf"plain TIFF with samples of {bits} bits is not supported"):
+        load(tmp_path, "a.tif", content)
+
+
+def renumbered(content: bytes, old: int, new: int) -> bytes:
+    """Return a little-endian TIFF with another number for one of its tags, which stay sorted."""
+    (start,) = struct.unpack_from("<I", content, 4)
+    (count,) = struct.unpack_from("<H", content, start)
+    entries = list(struct.iter_unpack("<H10s", content[start + 2 : start + 2 + 12 * count]))
+    tags = sorted((new if number == old else number, rest) for number, rest in entries)
+    return (
+        content[: start + 2] + b"".join(struct.pack("<H10s", *tag) for tag in tags) + content[start + 2 + 12 * count :]
+    )
+
+
+def test_a_palette_of_two_colours(tmp_path: Path) -> None:
+    """Plain, its colours are taken; compressed it is refused, since OpenCV turns them into grey."""
+    colours = np.array([[60000, 1000, 30000], [500, 50000, 20000]], np.uint16)
+    levels, model = GREY > 127, struct.pack("<HHI", 262, 3, 1)
+    # tifffile does not write the number of bits where it is 1; libtiff wants it beside a palette.
+    tags = [(320, "H", 6, tuple(colours.T.ravel().tolist()), True), (65000, "H", 1, 1, True)]
+    files = [
+        renumbered(
+            tiff(levels, photometric="minisblack", byteorder="<", compression=compression, extratags=tags), 65000, 258
+        ).replace(model + b"\1", model + b"\3")
+        for compression in (None, "deflate")
+    ]
+    loaded = load(tmp_path, "a.tif", files[0])
+    assert np.array_equal(loaded.pixels, (colours >> 8).astype(np.uint8)[levels.astype(int)])
+    with pytest.raises(UnreadableImageError, match="palette of two colours is not supported"):
+        load(tmp_path, "b.tif", files[1])
 
 
 def test_raw_is_developed_and_not_turned(tmp_path: Path) -> None:
