@@ -81,7 +81,7 @@ app.add_typer(kernels, name="kernels", short_help="Show and compile the CUDA ker
 
 
 def main(argv: list[str] | None = None) -> NoReturn:
-    """Run the command line and end the process with an exit code of DESIGN's list; a bug of ours ends in a traceback.
+    """Run the command line and end the process with one of EXIT_CODES; a bug of ours ends in a traceback.
 
     Args:
         argv: Arguments without the program's name; None takes the process's own.

@@ -128,7 +128,7 @@ def evaluate(
 ) -> None:
     """Measure a model on images with ground truth: figures, intervals, chance levels and the protocol.
 
-    The headline f1@fpr5 uses one threshold, set on authentic images so that 5 % of them show any region.
+    The headline f1@fpr5 uses one threshold, set on authentic images so that at most 5 % of them show any region.
     """
     from nclforensics.networks.weights import load_model  # noqa: PLC0415 - torch loads only when needed
     from nclforensics.pipelines.evaluation_folder import report_folders  # noqa: PLC0415 - torch, as above

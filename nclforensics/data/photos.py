@@ -82,8 +82,8 @@ class PhotoPool:
         """Collect the photos below a folder, recursively.
 
         Args:
-            folder: Holds JPEG, PNG, TIFF, BMP or WebP files, at any depth. A set of `nclf forge` in it is left out: its
-                images and masks are no pristine photos.
+            folder: Holds image files of any format that is read, at any depth. A set of `nclf forge` in it is left out:
+                its images and masks are no pristine photos.
             subset: "all", or one side of the split. A photo's side depends on its hash and the seed alone, so adding
                 photos moves none of the others.
             validation_share: Expected share of photos in "validation", in [0, 1].

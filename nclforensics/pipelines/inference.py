@@ -65,6 +65,7 @@ class Localizer:
         tile: Side in pixels of the largest square whose features are held at once, 24 bytes a pixel of `lite`; an
             image of at most `tile` squared pixels is not cut.
         precision: "fp32" or "bf16" (autocast).
+        both_places: Mark the original of a copy too.
 
     Raises:
         UsageError: If the tile has no core left beside the network's halo, or the precision is unknown.

@@ -37,7 +37,7 @@ def inputs_of(roles: list[int], seed: int = 0) -> LossInputs:
 
 
 def test_total_is_the_weighted_sum() -> None:
-    """The total is what DESIGN's formula makes of the reported terms."""
+    """The total is what the formula of docs/losses.md makes of the reported terms."""
     config = LossConfig(bce=0.7, dice=0.3, edge=0.2, contrastive=0.5, pivot_consistency=0.4)
     terms = CombinedLoss(config)(inputs_of(ROLES)).scalars()
     expected = 0.7 * terms["bce"] + 0.3 * terms["dice"] + 0.2 * terms["edge"] + 0.4 * terms["pivot_consistency"]

@@ -1,4 +1,4 @@
-"""Which pixels the quality facts are computed from: all of a small image, 16 fixed windows of a large one.
+"""Which pixels the quality facts are computed from: all of a small image, at most 16 fixed windows of a large one.
 
 The cost is bounded and the choice depends on the image's size alone, so equal images give equal facts. Windows start on
 the JPEG grid of the image's corner.
