@@ -162,7 +162,7 @@ def warnings_for(
     notes += _threshold_notes(thresholds)
     if config.min_region != model.min_region:
         notes.append(
-            f"Regions count from {config.min_region:g} of the area here, the model's thresholds hold for "
+            f"Regions count above {config.min_region:g} of the area here, the model's thresholds hold for "
             f"{model.min_region:g}."
         )
     if config.both_places:

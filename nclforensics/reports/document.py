@@ -165,7 +165,8 @@ class RobustnessPoint:
         level: The level in words, such as "quality 70"; "" for "none".
         measures: The headline figure, f1 at the threshold of the false-positive rate and at 0.5, and the pixel AUC,
             over the tampered images.
-        flags: Images flagged at the headline threshold, which is that of the undegraded images; None without one.
+        flags: Images flagged at the threshold of the false-positive rate, that of the undegraded images; None without
+            one.
     """
 
     family: str

@@ -67,7 +67,7 @@ def _cover(paper: Paper, document: ScanDocument) -> None:
     setting = document.setting
     paper.ln(1)
     paper.paragraph(
-        f"Threshold {setting.threshold:.7g}, regions of at least {setting.min_region:.2%} of the image. "
+        f"Threshold {setting.threshold:.7g}, regions above {setting.min_region:.2%} of the image. "
         f"{rate_in_words(setting, document.calibration)}"
     )
     paper.heading("Chain of custody")
@@ -122,7 +122,7 @@ def _rates(paper: Paper, document: ScanDocument) -> None:
         paper.paragraph("No error rate of this model was ever measured.")
         return
     paper.paragraph(
-        f"Share of {calibration.sample} that show any region of at least "
+        f"Share of {calibration.sample} that show any region above "
         f"{calibration.min_region:.2%} of their area: {calibration.source}."
     )
     rates = zip(calibration.false_positive_rates, calibration.thresholds, strict=True)

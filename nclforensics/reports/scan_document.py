@@ -75,7 +75,7 @@ class Setting:
 
     Attributes:
         threshold: Score above which a pixel counts.
-        min_region: Smallest region that counts, as a share of the image's area.
+        min_region: Share of the image's area that a region must exceed to count.
         false_positive_rate: Share of authentic photos with a region at this setting, None where it was not measured.
         authentic_images: Number of authentic photos behind the rate, None where it was not measured.
     """
