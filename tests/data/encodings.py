@@ -132,6 +132,8 @@ def _pngs() -> dict[str, bytes]:
         f"grey-{bits}.png": png(packed(GREY >> np.uint8(8 - bits), bits), depth=bits, colour=0) for bits in (1, 2, 4)
     }
     files["grey-16.png"] = png([row.astype(">u2").tobytes() for row in DEEP[:, :, 0]], depth=16, colour=0)
+    frames = [Image.fromarray(255 - PICTURE), Image.fromarray(PICTURE // 2)]
+    files["animated-apart.png"] = saved(picture, "PNG", save_all=True, append_images=frames, default_image=True)
     files["rgb-16.png"] = png([row.astype(">u2").tobytes() for row in DEEP], depth=16, colour=2)
     return files | {
         "rgb.png": saved(picture, "PNG"),

@@ -46,7 +46,7 @@ class Codec:
 # The first one that recognizes the content is taken: a camera RAW file may be a TIFF too.
 CODECS: Final[dict[str, Codec]] = {
     "JPEG": Codec(jpeg.SUFFIXES, jpeg.recognizes, jpeg.read_header, jpeg.decode, ("simplejpeg",)),
-    "PNG": Codec(png.SUFFIXES, png.recognizes, png.read_header, opencv.decode),
+    "PNG": Codec(png.SUFFIXES, png.recognizes, png.read_header, png.decode),
     "RAW": Codec(raw.SUFFIXES, raw.recognizes, raw.read_header, raw.decode, ("rawpy",)),
     "TIFF": Codec(tiff.SUFFIXES, tiff.recognizes, tiff.read_header, tiff.decode, ("tifffile", "opencv")),
     "BMP": Codec(bmp.SUFFIXES, bmp.recognizes, bmp.read_header, opencv.decode),

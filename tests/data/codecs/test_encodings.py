@@ -113,6 +113,7 @@ def test_jpeg_of_one_component_is_grey(tmp_path: Path) -> None:
     [
         ("pair.mpo", "several pictures (MPO): first one analysed"),
         ("animated.png", "animated: first frame analysed"),
+        ("animated-apart.png", "animated: still picture analysed, no frame of it"),
         ("animated.webp", "animated: first frame analysed"),
         ("animated.gif", "animated: first frame analysed"),
         ("pages.tif", "several pages: first page analysed"),
