@@ -27,6 +27,8 @@ SUFFIXES: Final = frozenset({".tif", ".tiff", ".btf", ".tf8"})
 SIGNATURES: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 _UNCOMPRESSED: Final = 1
+_WHOLE_BITS: Final = {1, 8, 16, 32, 64}  # a sample; tifffile needs a package more for others, and scales none of them
+_FORMATS: Final = {1: "B", 3: "H", 4: "I", 16: "Q"}  # of a tag's values, by its type
 _CONVERSIONS: Final = {  # what reading a colour model other than grey and RGB takes
     "PALETTE": ("palette expanded",),
     "MINISWHITE": ("white-is-zero inverted",),
@@ -109,14 +111,14 @@ def _decode_page(data: bytes, page: Any) -> tuple[NDArray[Any], tuple[str, ...]]
     notes = _CONVERSIONS.get(kind, ())
     if page.axes not in {"YX", "YXS", "SYX"} or (kind == "PALETTE" and page.colormap is None):
         raise UnreadableImageError(f"TIFF page of axes {page.axes} and colour model {kind} is not supported")
-    if page.compression == _UNCOMPRESSED and kind != "YCBCR":
+    if page.compression == _UNCOMPRESSED and kind != "YCBCR" and page.bitspersample in _WHOLE_BITS:
         samples = page.asarray()
         return _interpreted(np.moveaxis(samples, 0, 2) if page.axes == "SYX" else samples, page), notes
     # OpenCV returns wrong pixels for deep pages of other layouts than these.
     if page.bitspersample > 8 and (page.planarconfig != 1 or kind not in {"MINISBLACK", "RGB"}):  # noqa: PLR2004 - bits
         layout = f"{page.bitspersample} bits, colour model {kind}, planar configuration {page.planarconfig}"
         raise UnreadableImageError(f"compressed TIFF of this kind is not supported ({layout})")
-    samples, _ = opencv.decode(_upright(data, page))
+    samples, _ = opencv.decode(_as_stored(data, page))
     if kind == "SEPARATED":  # libtiff has converted it, and adds an opaque alpha channel
         return samples[:, :, :3], notes
     return samples, notes if samples.ndim == 3 or page.samplesperpixel == 1 else (*notes, "alpha channel dropped")  # noqa: PLR2004
@@ -126,13 +128,15 @@ def _colour_model(page: Any) -> str:  # noqa: ANN401 - tifffile's page
     return getattr(page.photometric, "name", str(page.photometric))
 
 
-def _upright(data: bytes, page: Any) -> bytes:  # noqa: ANN401 - tifffile's page
-    """Set the orientation tag to 1, since OpenCV would turn the pixels of a TIFF whatever the flags say."""
-    tag = page.tags.get("Orientation")
-    if tag is None:
-        return data
+def _as_stored(data: bytes, page: Any) -> bytes:  # noqa: ANN401 - tifffile's page
+    """Change the tags for which libtiff would turn the pixels, whatever the flags say, or darken them by their alpha."""
+    changes = {"Orientation": 1, "ExtraSamples": 1}  # upright; colours that were multiplied by their alpha before
+    tags = [(page.tags.get(name), value) for name, value in changes.items()]
     patched = bytearray(data)
-    struct.pack_into(f"{page.parent.byteorder}H", patched, tag.valueoffset, 1)
+    for tag, value in tags:
+        if tag is not None and tag.dtype in _FORMATS:
+            layout = f"{page.parent.byteorder}{tag.count}{_FORMATS[tag.dtype]}"
+            struct.pack_into(layout, patched, tag.valueoffset, *(value,) * tag.count)
     return bytes(patched)
 
 
@@ -140,7 +144,8 @@ def _interpreted(samples: NDArray[Any], page: Any) -> NDArray[Any]:  # noqa: ANN
     """Undo TIFF's colour models: palette, white-is-zero, CMYK."""
     kind = _colour_model(page)
     if kind == "PALETTE":
-        colours: NDArray[Any] = np.moveaxis(page.colormap, 0, 1)[samples]
+        places = samples.view(np.uint8) if samples.dtype == np.bool_ else samples
+        colours: NDArray[Any] = np.moveaxis(page.colormap, 0, 1)[places]
         return colours
     if kind == "MINISWHITE":
         return ~samples if samples.dtype.kind in "ub" else samples.max() - samples
