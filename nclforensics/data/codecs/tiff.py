@@ -18,9 +18,12 @@ from nclforensics.data.codecs import opencv
 from nclforensics.data.codecs.exif import noted_orientation
 from nclforensics.data.codecs.header import Header
 from nclforensics.data.codecs.jpeg import rgb_of_cmyk
+from nclforensics.data.codecs.unpacking import LENGTHS
 from nclforensics.errors import UnreadableImageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
 SUFFIXES: Final = frozenset({".tif", ".tiff", ".btf", ".tf8"})
@@ -28,6 +31,7 @@ SIGNATURES: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 _UNCOMPRESSED: Final = 1
 _WHOLE_BITS: Final = {1, 8, 16, 32, 64}  # a sample; tifffile needs a package more for others, and scales none of them
+_REVERSED: Final = bytes(int(f"{octet:08b}"[::-1], 2) for octet in range(256))
 _FORMATS: Final = {1: "B", 3: "H", 4: "I", 16: "Q"}  # of a tag's values, by its type
 _CONVERSIONS: Final = {  # what reading a colour model other than grey and RGB takes
     "PALETTE": ("palette expanded",),
@@ -86,8 +90,8 @@ def _read_header(data: bytes) -> Header:
     (tags,) = struct.unpack_from(layout.tagnoformat, data, page.offset)
     ends = [page.offset + layout.tagnosize + tags * layout.tagsize + layout.offsetsize]
     ends += [offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False)]
-    pieces = math.prod(page.chunked)  # decoders leave strips and tiles that are not listed black
-    listed = min(len(page.dataoffsets), len(page.databytecounts))
+    pieces = math.prod(page.chunked)  # decoders leave strips and tiles that are not listed, or listed as empty, black
+    listed = sum(1 for place in zip(page.dataoffsets, page.databytecounts, strict=False) if pieces == 1 or all(place))
     if listed < pieces:
         raise UnreadableImageError(f"the TIFF directory lists {listed} of {pieces} strips or tiles")
     if max(ends) > len(data):
@@ -118,10 +122,38 @@ def _decode_page(data: bytes, page: Any) -> tuple[NDArray[Any], tuple[str, ...]]
     if page.bitspersample > 8 and (page.planarconfig != 1 or kind not in {"MINISBLACK", "RGB"}):  # noqa: PLR2004 - bits
         layout = f"{page.bitspersample} bits, colour model {kind}, planar configuration {page.planarconfig}"
         raise UnreadableImageError(f"compressed TIFF of this kind is not supported ({layout})")
+    _refuse_damaged(data, page)
     samples, _ = opencv.decode(_as_stored(data, page))
     if kind == "SEPARATED":  # libtiff has converted it, and adds an opaque alpha channel
         return samples[:, :, :3], notes
     return samples, notes if samples.ndim == 3 or page.samplesperpixel == 1 else (*notes, "alpha channel dropped")  # noqa: PLR2004
+
+
+def _refuse_damaged(data: bytes, page: Any) -> None:  # noqa: ANN401 - tifffile's page
+    """Raise UnreadableImageError if a strip or tile does not unpack to what it has to hold."""
+    measure = LENGTHS.get(int(page.compression))
+    if measure is None or _colour_model(page) == "YCBCR":  # whose samples may be fewer than its pixels
+        return
+    places = zip(page.dataoffsets, page.databytecounts, _sizes_of_pieces(page), strict=False)
+    for number, (start, count, wanted) in enumerate(places):
+        packed = data[start : start + count]
+        found = measure(packed.translate(_REVERSED) if page.fillorder > 1 else packed, wanted)
+        if found < wanted:
+            raise UnreadableImageError(
+                f"the TIFF data is damaged: strip or tile {number} unpacks to {found} of {wanted} bytes"
+            )
+
+
+def _sizes_of_pieces(page: Any) -> Iterator[int]:  # noqa: ANN401 - tifffile's page
+    """Yield the number of bytes of each strip or tile when it is unpacked."""
+    samples = page.samplesperpixel if page.planarconfig == 1 else 1
+    width = page.tilewidth if page.is_tiled else page.imagewidth
+    row = -(-width * samples * page.bitspersample // 8)
+    height = page.tilelength if page.is_tiled else min(page.rowsperstrip, page.imagelength)
+    strips = -(-page.imagelength // height)
+    for number in range(math.prod(page.chunked)):
+        left = page.imagelength - number % strips * height
+        yield row * (height if page.is_tiled else min(height, left))
 
 
 def _colour_model(page: Any) -> str:  # noqa: ANN401 - tifffile's page
@@ -129,7 +161,7 @@ def _colour_model(page: Any) -> str:  # noqa: ANN401 - tifffile's page
 
 
 def _as_stored(data: bytes, page: Any) -> bytes:  # noqa: ANN401 - tifffile's page
-    """Change the tags for which libtiff would turn the pixels, whatever the flags say, or darken them by their alpha."""
+    """Change the tags for which libtiff would turn the pixels, whatever the flags say, or darken them by alpha."""
     changes = {"Orientation": 1, "ExtraSamples": 1}  # upright; colours that were multiplied by their alpha before
     tags = [(page.tags.get(name), value) for name, value in changes.items()]
     patched = bytearray(data)
