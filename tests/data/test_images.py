@@ -240,6 +240,13 @@ def test_mask_values_are_read_by_one_rule(tmp_path: Path, stored: NDArray[Any]) 
     assert np.array_equal(make_mask(), read_mask(path))
 
 
+def test_half_of_255_decides_for_a_mask_of_floats_too(tmp_path: Path) -> None:
+    """A float mask that was resized smoothly is not tampered wherever it reaches 1."""
+    path = tmp_path / "m.tif"
+    tifffile.imwrite(path, np.where(make_mask(), 128, 127).astype(np.float32))
+    assert np.array_equal(make_mask(), read_mask(path))
+
+
 def test_jpeg_mask_noise_does_not_count(tmp_path: Path) -> None:
     """Compression noise around zero stays authentic."""
     path = tmp_path / "m.jpg"
