@@ -136,7 +136,7 @@ def test_palette_tiff_of_one_bit_is_expanded(tmp_path: Path) -> None:
     colours = np.array([[10, 200], [20, 100], [30, 50]], np.uint8)
     palette = (320, "H", 6, tuple((colours.ravel().astype(int) * 257).tolist()), True)
     tifffile.imwrite(path, make_mask(), photometric="minisblack", extratags=[palette])
-    with tifffile.TiffFile(path, mode="r+b") as file:
+    with tifffile.TiffFile(path, mode="r+") as file:
         file.pages.first.tags["PhotometricInterpretation"].overwrite(3)
     assert np.array_equal(colours.T[make_mask().astype(int)], read_image(path).pixels)
 
@@ -146,7 +146,7 @@ def test_tiff_of_12_bits_is_spread_over_the_full_range(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     bits = np.unpackbits(DEEP[:, :40, :1].astype(">u2").view(np.uint8), axis=2)[:, :, :12]
     tifffile.imwrite(path, np.packbits(bits.reshape(len(bits), -1), axis=1), photometric="minisblack")
-    with tifffile.TiffFile(path, mode="r+b") as file:
+    with tifffile.TiffFile(path, mode="r+") as file:
         file.pages.first.tags["ImageWidth"].overwrite(40)
         file.pages.first.tags["BitsPerSample"].overwrite(12)
     assert np.array_equal(GREY[:, :40], read_image(path).pixels)

@@ -200,7 +200,7 @@ def test_equal_input_gives_equal_bytes_at_any_number_of_threads() -> None:
 def test_large_image_is_examined_reduced(*, long: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Map and boxes are those of the image as it came; OpenCV 4 warps no side of 32,767 pixels or more."""
     assert np.iinfo(np.int16).max > copies.LONGEST_SIDE
-    look, sizes = copies.find_hypotheses, []
+    look, sizes = hypotheses.find_hypotheses, []
 
     def watched(grey: NDArray[np.uint8], *, apart: float, reach: float) -> list[hypotheses.Hypothesis]:
         sizes.append(grey.shape)

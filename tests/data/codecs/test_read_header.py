@@ -87,7 +87,7 @@ def test_tiff_with_empty_strips_is_refused(tmp_path: Path) -> None:
     """So do they with strips that are listed as empty, as sparse files have them."""
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, make_image(64, 64), photometric="rgb", rowsperstrip=16)
-    with tifffile.TiffFile(path, mode="r+b") as file:
+    with tifffile.TiffFile(path, mode="r+") as file:
         tag = file.pages.first.tags["StripByteCounts"]
         tag.overwrite((*tag.value[:-1], 0))
     with pytest.raises(UnreadableImageError, match="3 of 4"):
