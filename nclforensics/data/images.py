@@ -164,7 +164,7 @@ def bright_pixels(samples: NDArray[Any]) -> NDArray[np.bool_]:
     levels = samples if samples.ndim == 2 else samples.max(axis=2)  # noqa: PLR2004 - one channel
     if levels.dtype == np.bool_:
         return np.ascontiguousarray(levels)
-    full = np.iinfo(levels.dtype).max if levels.dtype.kind in "ui" else 1
+    full = np.iinfo(levels.dtype).max if levels.dtype.kind in "ui" else 255  # floats: as those of photos
     return np.asarray(levels >= (0.5 if levels.max() <= 1 else (full + 1) // 2), dtype=np.bool_)
 
 

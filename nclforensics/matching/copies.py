@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 WORKING_THRESHOLD: Final = 0.5
 CONFIRMED: Final = 0.51  # score at least of a copy that another method confirms: just above the working threshold
 MOST_PIXELS: Final = 2_000_000
+LONGEST_SIDE: Final = 32_000  # pixels; OpenCV 4 does not warp images from 32,767 on
 SHORTEST_SIDE: Final = 32  # pixels; a smaller image has no room for a region and its copy
 CHECKED: Final = 12  # hypotheses
 APART: Final = 0.02  # of the diagonal: a copy lies at least so far away
@@ -90,7 +91,8 @@ def find_copies(
         scores: Of another method, float32 (H, W) in [0, 1]: they tell a copy from its original, and confirm copies
             whose agreement alone would not suffice (direction.py). Without, both places are marked.
         both_places: Mark the original of a copy in any case.
-        max_pixels: A larger image is examined reduced to so many pixels, at least 10,000.
+        max_pixels: A larger image is examined reduced to so many pixels, at least 10,000; one that is longer than
+            LONGEST_SIDE, reduced to that.
 
     Returns:
         The score map is 0 where no copy was found; so it is throughout for an image with a side below SHORTEST_SIDE.
@@ -101,7 +103,7 @@ def find_copies(
     """
     _require_usable(image, scores, max_pixels)
     height, width = image.shape[:2]
-    scale = min(1.0, float(np.sqrt(max_pixels / (height * width))))
+    scale = min(1.0, float(np.sqrt(max_pixels / (height * width))), LONGEST_SIDE / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     if min(size) < SHORTEST_SIDE:
         return CopyMoveMap(np.zeros((height, width), np.float32), ())

@@ -81,7 +81,7 @@ class Examiner:
         """
         try:
             localization = self._localizer.localize_with_copies(loaded.pixels)
-        except (MemoryError, RuntimeError) as error:
+        except (MemoryError, RuntimeError, cv2.error) as error:
             if not _is_out_of_memory(error):
                 raise
             raise _not_enough_memory(loaded) from error

@@ -180,6 +180,8 @@ def _tiffs() -> dict[str, bytes]:
         "pages.tif": tiff(np.stack([PICTURE, 255 - PICTURE]), **rgb),
         "planes.tif": tiff(np.ascontiguousarray(np.moveaxis(PICTURE, 2, 0)), planarconfig="separate", **rgb),
         "rgba.tif": tiff(ALPHA, extrasamples=["unassalpha"], **rgb),
+        "rgba-deflate.tif": tiff(ALPHA, extrasamples=["unassalpha"], compression="deflate", **rgb),
+        "rgba-lzw.tif": saved(Image.fromarray(ALPHA), "TIFF", compression="tiff_lzw"),
         "white-is-zero.tif": tiff(255 - GREY, photometric="miniswhite"),
         "cmyk.tif": saved(Image.fromarray(INKS, mode="CMYK"), "TIFF"),
         "cmyk-lzw.tif": saved(Image.fromarray(INKS, mode="CMYK"), "TIFF", compression="tiff_lzw"),

@@ -130,6 +130,28 @@ def test_palette_tiff_is_expanded(tmp_path: Path) -> None:
     assert np.array_equal(np.moveaxis(palette, 0, 1)[IMAGE[:, :, 0]], read_image(path).pixels)
 
 
+def test_palette_tiff_of_one_bit_is_expanded(tmp_path: Path) -> None:
+    """Two colours are a palette, too."""
+    path = tmp_path / "a.tif"
+    colours = np.array([[10, 200], [20, 100], [30, 50]], np.uint8)
+    palette = (320, "H", 6, tuple((colours.ravel().astype(int) * 257).tolist()), True)
+    tifffile.imwrite(path, make_mask(), photometric="minisblack", extratags=[palette])
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages.first.tags["PhotometricInterpretation"].overwrite(3)
+    assert np.array_equal(colours.T[make_mask().astype(int)], read_image(path).pixels)
+
+
+def test_tiff_of_12_bits_is_spread_over_the_full_range(tmp_path: Path) -> None:
+    """Samples that are packed without gaps keep their high bits, although the file is not compressed."""
+    path = tmp_path / "a.tif"
+    bits = np.unpackbits(DEEP[:, :40, :1].astype(">u2").view(np.uint8), axis=2)[:, :, :12]
+    tifffile.imwrite(path, np.packbits(bits.reshape(len(bits), -1), axis=1), photometric="minisblack")
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages.first.tags["ImageWidth"].overwrite(40)
+        file.pages.first.tags["BitsPerSample"].overwrite(12)
+    assert np.array_equal(GREY[:, :40], read_image(path).pixels)
+
+
 @pytest.mark.parametrize(
     ("stored", "reason"),
     [
@@ -215,6 +237,13 @@ def test_mask_values_are_read_by_one_rule(tmp_path: Path, stored: NDArray[Any]) 
     """Half of full scale decides, whatever the depth; 0/1 masks are masks too."""
     path = tmp_path / "m.png"
     assert cv2.imwrite(str(path), stored)
+    assert np.array_equal(make_mask(), read_mask(path))
+
+
+def test_half_of_255_decides_for_a_mask_of_floats_too(tmp_path: Path) -> None:
+    """A float mask that was resized smoothly is not tampered wherever it reaches 1."""
+    path = tmp_path / "m.tif"
+    tifffile.imwrite(path, np.where(make_mask(), 128, 127).astype(np.float32))
     assert np.array_equal(make_mask(), read_mask(path))
 
 

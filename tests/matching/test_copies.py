@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from nclforensics.errors import ShapeError, UsageError
+from nclforensics.matching import copies, hypotheses
 from nclforensics.matching.consensus import apply
 from nclforensics.matching.copies import WORKING_THRESHOLD, find_copies
 from tests.textures import make_texture
@@ -195,10 +196,21 @@ def test_equal_input_gives_equal_bytes_at_any_number_of_threads() -> None:
     assert len({result.regions[0].affine.tobytes() for result in results}) == 1
 
 
-def test_large_image_is_examined_reduced() -> None:
-    """Map and boxes are those of the image as it came."""
+@pytest.mark.parametrize("long", [False, True])
+def test_large_image_is_examined_reduced(*, long: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Map and boxes are those of the image as it came; OpenCV 4 warps no side of 32,767 pixels or more."""
+    assert np.iinfo(np.int16).max > copies.LONGEST_SIDE
+    look, sizes = hypotheses.find_hypotheses, []
+
+    def watched(grey: NDArray[np.uint8], *, apart: float, reach: float) -> list[hypotheses.Hypothesis]:
+        sizes.append(grey.shape)
+        return look(grey, apart=apart, reach=reach)
+
+    monkeypatch.setattr(copies, "find_hypotheses", watched)
+    monkeypatch.setattr(copies, "LONGEST_SIDE", SIDE if long else 10 * SIDE)
     image = cv2.resize(_moved(), (2 * SIDE, 2 * SIDE), interpolation=cv2.INTER_LANCZOS4)
-    found = find_copies(np.asarray(image, np.uint8), max_pixels=SIDE * SIDE)
+    found = find_copies(np.asarray(image, np.uint8), max_pixels=SIDE * SIDE * (4 if long else 1))
+    assert sizes == [(SIDE, SIDE)]
     assert found.score_map.shape == (2 * SIDE, 2 * SIDE)
     move = np.abs(apply(found.regions[0].affine, np.zeros((1, 2)))[0])
     np.testing.assert_allclose(move, [280, 320], atol=1)

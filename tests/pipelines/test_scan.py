@@ -268,7 +268,15 @@ def test_a_file_that_changes_meanwhile_is_skipped(
     assert not (tmp_path / "out" / "a.png.mask.png").exists()
 
 
-@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")], ids=repr)
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+        cv2.error("(-4:Insufficient memory) Failed to allocate 8000000000 bytes in function 'OutOfMemoryError'"),
+    ],
+    ids=["python", "torch", "opencv"],
+)
 def test_an_image_too_large_for_the_memory_is_skipped(
     model: LoadedModel, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:

@@ -18,16 +18,22 @@ from nclforensics.data.codecs import opencv
 from nclforensics.data.codecs.exif import noted_orientation
 from nclforensics.data.codecs.header import Header
 from nclforensics.data.codecs.jpeg import rgb_of_cmyk
+from nclforensics.data.codecs.unpacking import LENGTHS
 from nclforensics.errors import UnreadableImageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
 SUFFIXES: Final = frozenset({".tif", ".tiff", ".btf", ".tf8"})
 SIGNATURES: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 _UNCOMPRESSED: Final = 1
-_WHOLE_BITS: Final = {1, 8, 16, 32, 64}  # a sample; tifffile alone unpacks no others
+_WHOLE_BITS: Final = {1, 8, 16, 32, 64}  # a sample; tifffile needs a package more for others, and scales none of them
+_PACKED_BITS: Final = {10, 12, 14}  # that OpenCV unpacks, and 4 of a palette
+_REVERSED: Final = bytes(int(f"{octet:08b}"[::-1], 2) for octet in range(256))
+_FORMATS: Final = {1: "B", 3: "H", 4: "I", 16: "Q"}  # of a tag's values, by its type
 _CONVERSIONS: Final = {  # what reading a colour model other than grey and RGB takes
     "PALETTE": ("palette expanded",),
     "MINISWHITE": ("white-is-zero inverted",),
@@ -85,8 +91,8 @@ def _read_header(data: bytes) -> Header:
     (tags,) = struct.unpack_from(layout.tagnoformat, data, page.offset)
     ends = [page.offset + layout.tagnosize + tags * layout.tagsize + layout.offsetsize]
     ends += [offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False)]
-    pieces = math.prod(page.chunked)  # decoders leave strips and tiles that are not listed black
-    listed = min(len(page.dataoffsets), len(page.databytecounts))
+    pieces = math.prod(page.chunked)  # decoders leave strips and tiles that are not listed, or listed as empty, black
+    listed = sum(1 for place in zip(page.dataoffsets, page.databytecounts, strict=False) if pieces == 1 or all(place))
     if listed < pieces:
         raise UnreadableImageError(f"the TIFF directory lists {listed} of {pieces} strips or tiles")
     if max(ends) > len(data):
@@ -110,16 +116,18 @@ def _decode_page(data: bytes, page: Any) -> tuple[NDArray[Any], tuple[str, ...]]
     notes = _CONVERSIONS.get(kind, ())
     if page.axes not in {"YX", "YXS", "SYX"} or (kind == "PALETTE" and page.colormap is None):
         raise UnreadableImageError(f"TIFF page of axes {page.axes} and colour model {kind} is not supported")
-    if page.compression == _UNCOMPRESSED and kind != "YCBCR":
-        if page.bitspersample not in _WHOLE_BITS:
-            raise UnreadableImageError(f"plain TIFF with samples of {page.bitspersample} bits is not supported")
+    if page.compression == _UNCOMPRESSED and kind != "YCBCR" and page.bitspersample in _WHOLE_BITS:
         samples = page.asarray()
         return _interpreted(np.moveaxis(samples, 0, 2) if page.axes == "SYX" else samples, page), notes
+    bits = page.bitspersample
+    if bits not in (_WHOLE_BITS if kind != "PALETTE" else _WHOLE_BITS | {4}) | _PACKED_BITS:
+        raise UnreadableImageError(f"TIFF of colour model {kind} with {bits} bits a sample is not supported")
     # OpenCV returns wrong pixels for deep pages of other layouts than these.
-    if page.bitspersample > 8 and (page.planarconfig != 1 or kind not in {"MINISBLACK", "RGB"}):  # noqa: PLR2004 - bits
-        layout = f"{page.bitspersample} bits, colour model {kind}, planar configuration {page.planarconfig}"
+    if bits > 8 and (page.planarconfig != 1 or kind not in {"MINISBLACK", "RGB"}):  # noqa: PLR2004 - bits
+        layout = f"{bits} bits, colour model {kind}, planar configuration {page.planarconfig}"
         raise UnreadableImageError(f"compressed TIFF of this kind is not supported ({layout})")
-    samples, _ = opencv.decode(_upright(data, page))
+    _refuse_damaged(data, page)
+    samples, _ = opencv.decode(_as_stored(data, page))
     if kind == "PALETTE" and samples.ndim == 2:  # noqa: PLR2004 - OpenCV makes two colours grey
         raise UnreadableImageError("compressed TIFF with a palette of two colours is not supported")
     if kind == "SEPARATED":  # libtiff has converted it, and adds an opaque alpha channel
@@ -127,17 +135,46 @@ def _decode_page(data: bytes, page: Any) -> tuple[NDArray[Any], tuple[str, ...]]
     return samples, notes if samples.ndim == 3 or page.samplesperpixel == 1 else (*notes, "alpha channel dropped")  # noqa: PLR2004
 
 
+def _refuse_damaged(data: bytes, page: Any) -> None:  # noqa: ANN401 - tifffile's page
+    """Raise UnreadableImageError if a strip or tile does not unpack to what it has to hold."""
+    measure = LENGTHS.get(int(page.compression))
+    if measure is None or _colour_model(page) == "YCBCR":  # whose samples may be fewer than its pixels
+        return
+    places = zip(page.dataoffsets, page.databytecounts, _sizes_of_pieces(page), strict=False)
+    for number, (start, count, wanted) in enumerate(places):
+        packed = data[start : start + count]
+        found = measure(packed.translate(_REVERSED) if page.fillorder > 1 else packed, wanted)
+        if found < wanted:
+            raise UnreadableImageError(
+                f"the TIFF data is damaged: strip or tile {number} unpacks to {found} of {wanted} bytes"
+            )
+
+
+def _sizes_of_pieces(page: Any) -> Iterator[int]:  # noqa: ANN401 - tifffile's page
+    """Yield the number of bytes of each strip or tile when it is unpacked."""
+    samples = page.samplesperpixel if page.planarconfig == 1 else 1
+    width = page.tilewidth if page.is_tiled else page.imagewidth
+    row = -(-width * samples * page.bitspersample // 8)
+    height = page.tilelength if page.is_tiled else min(page.rowsperstrip, page.imagelength)
+    strips = -(-page.imagelength // height)
+    for number in range(math.prod(page.chunked)):
+        left = page.imagelength - number % strips * height
+        yield row * (height if page.is_tiled else min(height, left))
+
+
 def _colour_model(page: Any) -> str:  # noqa: ANN401 - tifffile's page
     return getattr(page.photometric, "name", str(page.photometric))
 
 
-def _upright(data: bytes, page: Any) -> bytes:  # noqa: ANN401 - tifffile's page
-    """Set the orientation tag to 1, since OpenCV would turn the pixels of a TIFF whatever the flags say."""
-    tag = page.tags.get("Orientation")
-    if tag is None:
-        return data
+def _as_stored(data: bytes, page: Any) -> bytes:  # noqa: ANN401 - tifffile's page
+    """Change the tags for which libtiff would turn the pixels, whatever the flags say, or darken them by alpha."""
+    changes = {"Orientation": 1, "ExtraSamples": 1}  # upright; colours that were multiplied by their alpha before
+    tags = [(page.tags.get(name), value) for name, value in changes.items()]
     patched = bytearray(data)
-    struct.pack_into(f"{page.parent.byteorder}H", patched, tag.valueoffset, 1)
+    for tag, value in tags:
+        if tag is not None and tag.dtype in _FORMATS:
+            layout = f"{page.parent.byteorder}{tag.count}{_FORMATS[tag.dtype]}"
+            struct.pack_into(layout, patched, tag.valueoffset, *(value,) * tag.count)
     return bytes(patched)
 
 

@@ -4,6 +4,7 @@ import io
 import struct
 from importlib import metadata
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -14,6 +15,9 @@ from nclforensics.data.codecs import CODECS, decoder_of, read_header
 from nclforensics.errors import UnreadableImageError
 from tests.data.hostile import lying_files
 from tests.factories import make_image
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def encoded(suffix: str, *options: int) -> bytes:
@@ -77,6 +81,17 @@ def test_tiff_with_missing_tiles_is_refused() -> None:
     struct.pack_into("<I", data, tag.offset + 4, 3)  # the number of values: 3 instead of 16
     with pytest.raises(UnreadableImageError, match="3 of 16"):
         read_header(bytes(data))
+
+
+def test_tiff_with_empty_strips_is_refused(tmp_path: Path) -> None:
+    """So do they with strips that are listed as empty, as sparse files have them."""
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, make_image(64, 64), photometric="rgb", rowsperstrip=16)
+    with tifffile.TiffFile(path, mode="r+") as file:
+        tag = file.pages.first.tags["StripByteCounts"]
+        tag.overwrite((*tag.value[:-1], 0))
+    with pytest.raises(UnreadableImageError, match="3 of 4"):
+        read_header(path.read_bytes())
 
 
 def test_damaged_png_chunk_is_refused() -> None:
