@@ -27,29 +27,29 @@ _MAY_MIX: Final = (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default
 class PretendTensor(torch.Tensor):
     """A tensor of the pretended GPU."""
 
-    inner: torch.Tensor
+    held: torch.Tensor
 
     @staticmethod
     def __new__(cls: type[Self], inner: torch.Tensor) -> Self:
         """Wrap a tensor of the CPU."""
-        outer: Self = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]  # torch types it not
+        outer: Self = torch.Tensor._make_wrapper_subclass(
             cls, inner.shape, strides=inner.stride(), storage_offset=inner.storage_offset(), dtype=inner.dtype,
             device=PRETEND,
         )  # fmt: skip
-        outer.inner = inner
+        outer.held = inner
         return outer
 
     @classmethod
-    def __torch_dispatch__(cls, function: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401 - torch's protocol
+    def __torch_dispatch__(cls, function: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]  # noqa: ANN401 - torch's protocol
         """Run an operation outside of the mode, as autograd does."""
         return _run(function, args, kwargs or {})
 
     def tolist(self) -> Any:  # noqa: ANN401 - numbers in lists
         """Return the values, as a GPU's tensor does; torch forbids it to subclasses."""
-        return self.inner.tolist()
+        return self.held.tolist()
 
 
-class _Mode(TorchDispatchMode):
+class _Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch ships it so
     def __torch_dispatch__(self, function: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401 - torch's protocol
         return _run(function, args, kwargs or {})
 
@@ -67,7 +67,8 @@ def pretended_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.device]:
     before = torch.__future__.get_overwrite_module_params_on_conversion()
     torch.__future__.set_overwrite_module_params_on_conversion(True)  # else a moved module keeps the CPU's parameters
     try:
-        with _Mode(), torch.autograd.set_multithreading_enabled(False):
+        mode = _Mode()  # type: ignore[no-untyped-call]  # torch ships it so
+        with mode, torch.autograd.set_multithreading_enabled(False):
             yield PRETEND
     finally:
         torch.__future__.set_overwrite_module_params_on_conversion(before)
@@ -97,7 +98,7 @@ def _run(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:  # noqa: ANN4
 
 
 def _inner(value: Any) -> Any:  # noqa: ANN401 - any argument of an operation
-    return value.inner if isinstance(value, PretendTensor) else value
+    return value.held if isinstance(value, PretendTensor) else value
 
 
 def _outer(value: Any) -> Any:  # noqa: ANN401 - any result of an operation
