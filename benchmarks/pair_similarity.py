@@ -93,20 +93,20 @@ def main() -> None:
     counts = arguments.counts or (GPU_COUNTS if device.type == "cuda" else CPU_COUNTS)
     contenders = [c for c in CONTENDERS if not arguments.only or c.name.startswith(tuple(arguments.only))]
     peak, facts = matmul_tflops(device), facts_of(device)
-    deadline = time.monotonic() + 60 * arguments.minutes
-    rows = []
-    for contender in contenders:
-        obstacle = contender.obstacle(device)
-        if obstacle:
-            rows.append(Row(contender.name, None, None, "", note=obstacle))
-            continue
-        for width in sorted(arguments.widths, key=lambda width: width != PLOTTED_WIDTH):
-            for count in counts:
-                rows += measured(contender, count, width, device, (peak, arguments.seconds, deadline))
-    table = markdown(rows, facts, peak)
-    print(table)
+    limits = peak, arguments.seconds, time.monotonic() + 60 * arguments.minutes
+    obstacles = {contender.name: contender.obstacle(device) for contender in contenders}
+    rows = [Row(name, None, None, "", note=obstacle) for name, obstacle in obstacles.items() if obstacle]
     arguments.out.mkdir(parents=True, exist_ok=True)
-    write(arguments.out, rows, table, {**facts, "matmul_tflops": peak})
+    # The plotted width of every contender first: if the time is used up, it is the other widths that are missing.
+    for width in sorted(arguments.widths, key=lambda width: width != PLOTTED_WIDTH):
+        for contender in contenders:
+            if not obstacles[contender.name]:
+                for count in counts:
+                    rows += measured(contender, count, width, device, limits)
+                # Again and again: what is measured stays, should a later contender hang or take the process with it.
+                write(arguments.out, rows, markdown(rows, facts, peak), {**facts, "matmul_tflops": peak})
+    print(markdown(rows, facts, peak))
+    write(arguments.out, rows, markdown(rows, facts, peak), {**facts, "matmul_tflops": peak})
 
 
 def measured(
@@ -293,7 +293,7 @@ def _needs_inf_cl(device: torch.device) -> str | None:
     return _gpu_only(device)
 
 
-# Ours first: if the time is used up, it is the others that are missing.
+# Ours first: if the time is used up, it is others that are missing.
 CONTENDERS = (
     Contender("kernels", _op("cuda"), device_obstacle, "bf16 products, fp32 sums"),
     Contender("chunked torch", _op("torch"), _anywhere, "fp32"),

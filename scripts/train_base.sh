@@ -31,12 +31,16 @@ config=$folder/train_base.toml
 arguments=(--config "$config" --photos "$photos" --out "$run" --minutes "${RUN_MINUTES:-24}" --device "$device")
 arguments+=(--workers "${WORKERS:-$(($(nproc) > 2 ? $(nproc) - 2 : 1))}")
 [ -f "$run/checkpoint.safetensors" ] && arguments+=(--resume)
-# Asked to end, a training finishes its step and writes a checkpoint; timeout's exit code is 124 then.
-timeout --kill-after=60 "$(awk "BEGIN { print 60 * ${CALL_MINUTES:-8} }")" \
+# Asked to end, a training finishes its step and writes a checkpoint; timeout's exit code is 124 then. Without
+# --foreground it would be asked twice, which means at once, and its workers would be ended with it.
+limit=$(awk "BEGIN { print 60 * ${CALL_MINUTES:-8} }")
+started=$SECONDS
+timeout --foreground --kill-after=60 "$limit" \
   "$python" -m nclforensics train "${arguments[@]}" --quiet >>"$folder/train.log" 2>&1
 code=$?
 tail -n 5 "$folder/train.log" >&2
-if [ "$code" -eq 124 ]; then
+# 137: it was killed, a minute after it was asked to end if so late; the checkpoint before is there all the same.
+if [ "$code" -eq 124 ] || { [ "$code" -eq 137 ] && [ $((SECONDS - started)) -ge "${limit%.*}" ]; }; then
   echo "train_base.sh: the time of this call is over; call again to go on." >&2
   exit 75
 fi

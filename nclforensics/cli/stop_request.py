@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from typing import TYPE_CHECKING, Final, Self
 
 from nclforensics.cli.console import print_note
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
     from types import FrameType
 
 SIGNALS: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+# The program `timeout` signals a process and then its whole group: twice within no time, and meant once.
+SAME_REQUEST: Final = 1.0  # seconds
 
 
 class StopRequest:
@@ -22,7 +26,7 @@ class StopRequest:
 
     def __init__(self, message: str) -> None:
         self._message = message
-        self._made = False
+        self._made_at: float | None = None
 
     def __enter__(self) -> Self:
         self._before = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
@@ -34,10 +38,12 @@ class StopRequest:
 
     def __call__(self) -> bool:
         """Return whether the process was asked to stop."""
-        return self._made
+        return self._made_at is not None
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        if self._made:
+        now = time.monotonic()
+        if self._made_at is None:
+            self._made_at = now
+            print_note(self._message)
+        elif now - self._made_at > SAME_REQUEST:
             raise KeyboardInterrupt
-        self._made = True
-        print_note(self._message)

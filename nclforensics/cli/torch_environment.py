@@ -11,6 +11,8 @@ SETTINGS: Final = {
     "OMP_WAIT_POLICY": "passive",
     # The same bytes for any number of threads: on Intel processors MKL's sums otherwise follow it.
     "MKL_CBWR": "AUTO,STRICT",
+    # The same on GPUs: without it NVIDIA's matrix products may differ from run to run, and PyTorch warns of each.
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
     # Large pages for tensors: an image takes and returns gigabytes, and each page costs a fault.
     "THP_MEM_ALLOC_ENABLE": "1",
 }

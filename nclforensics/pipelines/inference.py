@@ -27,6 +27,7 @@ from nclforensics.pipelines.heap import release_free_memory
 from nclforensics.pipelines.tiling import Area, Span, cut_area, widened
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from types import EllipsisType
 
     from numpy.typing import NDArray
@@ -118,9 +119,7 @@ class Localizer:
             if self.precision == "bf16":
                 stack.enter_context(torch.autocast(self.device.type, dtype=torch.bfloat16))
             if self.device.type == "cuda":
-                # Benchmarking would choose kernels by timing, and TF32 would drop half of the digits.
-                flags = torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False)
-                stack.enter_context(flags)
+                stack.enter_context(exact_convolutions())
             score_map = self._localize(image)
         if not self.network.copy_matcher:
             return Localization(score_map, ())
@@ -217,6 +216,13 @@ class Localizer:
     def _tiles(self, height: int, width: int) -> list[Area]:
         whole = (Span.whole(height), Span.whole(width))
         return [whole] if height * width <= self._whole else cut_area(whole, self._core, self._halo)
+
+
+def exact_convolutions() -> AbstractContextManager[None]:
+    """Return a context in which a GPU's convolutions give equal bytes for equal input, to the digits of float32."""
+    # Benchmarking would choose kernels by timing, and TF32 would drop half of the digits. `enabled` is False unless it
+    # is named: then all convolutions would be computed without cuDNN.
+    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
 
 
 def with_copies(score_map: NDArray[np.float32], found: CopyMoveMap) -> NDArray[np.float32]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import os
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,7 +128,11 @@ class _Counting(torch.utils.data.Sampler[int]):
 def _prepare_worker(_worker: int) -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the training process decides
+    # What asks a whole process group to end, Ctrl-C or the program `timeout`, must not take the samples away from the
+    # training process: it decides, and finishes its step.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "setpgid"):  # not on Windows
+        os.setpgid(0, 0)
 
 
 class ForgeSamples(Dataset[TrainingSample]):

@@ -317,11 +317,14 @@ def test_sanitizer_finds_nothing(tool: str) -> None:
     assert SANITIZER is not None
     program = Path(__file__).with_name("sanitized_run.py")
     root = Path(__file__).parents[2]
+    # Errors of API calls are ours to check. The tool would report some that are none: cuda-bindings asks for functions
+    # that an older driver lacks, PyTorch for a context that is not there yet.
     # PyTorch's caching allocator would hide accesses beyond a tensor inside its larger blocks.
     environment = {**os.environ, "PYTHONPATH": str(root), "PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
     result = subprocess.run(  # noqa: S603 - a program of the toolkit and our own script
-        [SANITIZER, "--tool", tool, "--error-exitcode", "9", "--kernel-regex", "kns=class_lse", "--kernel-regex",
-         "kns=pair_softplus", "--kernel-regex", "kns=pack", sys.executable, str(program)],
+        [SANITIZER, "--tool", tool, "--error-exitcode", "9", "--report-api-errors", "no", "--kernel-regex",
+         "kns=class_lse", "--kernel-regex", "kns=pair_softplus", "--kernel-regex", "kns=pack", sys.executable,
+         str(program)],
         check=False, capture_output=True, text=True, env=environment, timeout=300,
     )  # fmt: skip
     assert result.returncode == 0, (result.stdout + result.stderr)[-4000:]

@@ -129,6 +129,15 @@ def test_the_same_image_gives_the_same_bytes() -> None:
     assert first == second
 
 
+def test_a_gpu_convolves_with_cudnn_exactly() -> None:
+    """In the scan's context cuDNN is used, without TF32; afterwards all is as before."""
+    cudnn = torch.backends.cudnn
+    before = cudnn.enabled, cudnn.deterministic, cudnn.allow_tf32
+    with inference.exact_convolutions():
+        assert (cudnn.enabled, cudnn.deterministic, cudnn.allow_tf32) == (True, True, False)
+    assert (cudnn.enabled, cudnn.deterministic, cudnn.allow_tf32) == before
+
+
 def test_the_network_is_left_as_it_is() -> None:
     """Validation during a training must not fold the batch norms of the network that is trained."""
     network = make_network().train()

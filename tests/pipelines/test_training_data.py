@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,12 +11,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import Dataset
 
 from nclforensics.config import ForgeConfig, RunConfig, TrainConfig
 from nclforensics.data.images import read_image, read_mask
 from nclforensics.data.manifest import ImagePair, write_manifest
 from nclforensics.errors import ConfigError, DatasetError
-from nclforensics.pipelines.training_data import ForgeSamples, PairSamples, batches, open_sources
+from nclforensics.pipelines.training_data import ForgeSamples, PairSamples, TrainingSample, batches, open_sources
 from tests.data.loaders.miniatures import masks, photos
 from tests.factories import make_image, make_mask
 from tests.photo_folders import make_photo_folder
@@ -147,6 +149,22 @@ def test_batches_depend_on_the_index_alone(tmp_path: Path) -> None:
     resumed = next(batches(samples, batch_size=2, first=4, workers=1))
 
     assert torch.equal(third.image, resumed.image)
+
+
+class ProcessGroups(Dataset[TrainingSample]):
+    """Samples that tell the process group in which they were made."""
+
+    def __getitem__(self, index: int) -> TrainingSample:
+        """Return the group as every part of a sample."""
+        group = torch.tensor(os.getpgrp())
+        return TrainingSample(group, group, group)
+
+
+@pytest.mark.skipif(not hasattr(os, "setpgid"), reason="Windows has no process groups")
+def test_a_signal_to_the_training_processes_group_spares_its_workers() -> None:
+    """`timeout` signals a whole group: a worker that ended would take the run with it, before its checkpoint."""
+    (group,) = next(batches(ProcessGroups(), batch_size=1, first=0, workers=1)).image.tolist()
+    assert group != os.getpgrp()
 
 
 def test_ranks_share_the_indices(tmp_path: Path) -> None:
