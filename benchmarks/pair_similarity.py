@@ -97,6 +97,7 @@ def main() -> None:
     obstacles = {contender.name: contender.obstacle(device) for contender in contenders}
     rows = [Row(name, None, None, "", note=obstacle) for name, obstacle in obstacles.items() if obstacle]
     arguments.out.mkdir(parents=True, exist_ok=True)
+    write(arguments.out, rows, markdown(rows, facts, peak), {**facts, "matmul_tflops": peak})
     # The plotted width of every contender first: if the time is used up, it is the other widths that are missing.
     for width in sorted(arguments.widths, key=lambda width: width != PLOTTED_WIDTH):
         for contender in contenders:
@@ -106,7 +107,6 @@ def main() -> None:
                 # Again and again: what is measured stays, should a later contender hang or take the process with it.
                 write(arguments.out, rows, markdown(rows, facts, peak), {**facts, "matmul_tflops": peak})
     print(markdown(rows, facts, peak))
-    write(arguments.out, rows, markdown(rows, facts, peak), {**facts, "matmul_tflops": peak})
 
 
 def measured(

@@ -31,8 +31,8 @@ config=$folder/train_base.toml
 arguments=(--config "$config" --photos "$photos" --out "$run" --minutes "${RUN_MINUTES:-24}" --device "$device")
 arguments+=(--workers "${WORKERS:-$(($(nproc) > 2 ? $(nproc) - 2 : 1))}")
 [ -f "$run/checkpoint.safetensors" ] && arguments+=(--resume)
-# Asked to end, a training finishes its step and writes a checkpoint; timeout's exit code is 124 then. Without
-# --foreground it would be asked twice, which means at once, and its workers would be ended with it.
+# Asked to end, a training finishes its step and writes a checkpoint; timeout's exit code is 124 then. With
+# --foreground it alone is asked, and once; without, every process of its group is.
 limit=$(awk "BEGIN { print 60 * ${CALL_MINUTES:-8} }")
 started=$SECONDS
 timeout --foreground --kill-after=60 "$limit" \

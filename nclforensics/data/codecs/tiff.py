@@ -31,7 +31,7 @@ SIGNATURES: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 _UNCOMPRESSED: Final = 1
 _WHOLE_BITS: Final = {1, 8, 16, 32, 64}  # a sample; tifffile needs a package more for others, and scales none of them
-_PACKED_BITS: Final = {10, 12, 14}  # that OpenCV unpacks, and 4 of a palette
+_READ_BITS: Final = _WHOLE_BITS | {10, 12, 14}  # OpenCV unpacks the others, and 4 of a palette
 _REVERSED: Final = bytes(int(f"{octet:08b}"[::-1], 2) for octet in range(256))
 _FORMATS: Final = {1: "B", 3: "H", 4: "I", 16: "Q"}  # of a tag's values, by its type
 _CONVERSIONS: Final = {  # what reading a colour model other than grey and RGB takes
@@ -120,7 +120,7 @@ def _decode_page(data: bytes, page: Any) -> tuple[NDArray[Any], tuple[str, ...]]
         samples = page.asarray()
         return _interpreted(np.moveaxis(samples, 0, 2) if page.axes == "SYX" else samples, page), notes
     bits = page.bitspersample
-    if bits not in (_WHOLE_BITS if kind != "PALETTE" else _WHOLE_BITS | {4}) | _PACKED_BITS:
+    if bits not in _READ_BITS and (bits, kind) != (4, "PALETTE"):
         raise UnreadableImageError(f"TIFF of colour model {kind} with {bits} bits a sample is not supported")
     # OpenCV returns wrong pixels for deep pages of other layouts than these.
     if bits > 8 and (page.planarconfig != 1 or kind not in {"MINISBLACK", "RGB"}):  # noqa: PLR2004 - bits
