@@ -36,6 +36,7 @@ _SCAN_END = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 # A Huffman code takes one bit or more and every block of 64 pixels has one, so a byte stands for 512 pixels at most.
 _MOST_PIXELS_PER_BYTE: Final = 512
 _UNUSUAL_SAMPLING: Final = "unusual chroma subsampling: decoded without a check for damaged data"
+OF_CMYK: Final = "CMYK converted to RGB"
 _COLOURS: Final = {"Gray": "GRAY", "CMYK": "CMYK", "YCCK": "CMYK"}
 
 
@@ -90,7 +91,7 @@ def decode(data: bytes) -> tuple[NDArray[Any], tuple[str, ...]]:
         raise UnreadableImageError(f"the JPEG data is damaged ({error})") from error
     if colour == "CMYK":
         inverted = any(marker == _APP14 and body.startswith(b"Adobe") for marker, body, _ in _segments(data))
-        return rgb_of_cmyk(samples, inverted=inverted), ("CMYK converted to RGB", *warnings)
+        return rgb_of_cmyk(samples, inverted=inverted), (OF_CMYK, *warnings)
     return samples[:, :, 0] if colour == "GRAY" else samples, warnings
 
 

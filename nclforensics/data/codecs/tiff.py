@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import tifffile
 
-from nclforensics.data.codecs import opencv
+from nclforensics.data.codecs import jpeg, opencv
 from nclforensics.data.codecs.exif import noted_orientation
 from nclforensics.data.codecs.header import Header
-from nclforensics.data.codecs.jpeg import rgb_of_cmyk
 from nclforensics.data.codecs.unpacking import LENGTHS
 from nclforensics.errors import UnreadableImageError
 
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 SUFFIXES: Final = frozenset({".tif", ".tiff", ".btf", ".tf8"})
 SIGNATURES: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
-_UNCOMPRESSED: Final = 1
+_UNCOMPRESSED, _JPEG = 1, 7  # codes of compressions
 _WHOLE_BITS: Final = {1, 8, 16, 32, 64}  # a sample; tifffile needs a package more for others, and scales none of them
 _READ_BITS: Final = _WHOLE_BITS | {10, 12, 14}  # OpenCV unpacks the others, and 4 of a palette
 _REVERSED: Final = bytes(int(f"{octet:08b}"[::-1], 2) for octet in range(256))
@@ -37,7 +36,7 @@ _FORMATS: Final = {1: "B", 3: "H", 4: "I", 16: "Q"}  # of a tag's values, by its
 _CONVERSIONS: Final = {  # what reading a colour model other than grey and RGB takes
     "PALETTE": ("palette expanded",),
     "MINISWHITE": ("white-is-zero inverted",),
-    "SEPARATED": ("CMYK converted to RGB",),
+    "SEPARATED": (jpeg.OF_CMYK,),
     "YCBCR": ("YCbCr converted to RGB",),
 }
 
@@ -126,7 +125,7 @@ def _decode_page(data: bytes, page: Any) -> tuple[NDArray[Any], tuple[str, ...]]
     if bits > 8 and (page.planarconfig != 1 or kind not in {"MINISBLACK", "RGB"}):  # noqa: PLR2004 - bits
         layout = f"{bits} bits, colour model {kind}, planar configuration {page.planarconfig}"
         raise UnreadableImageError(f"compressed TIFF of this kind is not supported ({layout})")
-    _refuse_damaged(data, page)
+    notes = (*notes, *_refuse_damaged(data, page))
     samples, _ = opencv.decode(_as_stored(data, page))
     if kind == "PALETTE" and samples.ndim == 2:  # noqa: PLR2004 - OpenCV makes two colours grey
         raise UnreadableImageError("compressed TIFF with a palette of two colours is not supported")
@@ -135,11 +134,13 @@ def _decode_page(data: bytes, page: Any) -> tuple[NDArray[Any], tuple[str, ...]]
     return samples, notes if samples.ndim == 3 or page.samplesperpixel == 1 else (*notes, "alpha channel dropped")  # noqa: PLR2004
 
 
-def _refuse_damaged(data: bytes, page: Any) -> None:  # noqa: ANN401 - tifffile's page
-    """Raise UnreadableImageError if a strip or tile does not unpack to what it has to hold."""
+def _refuse_damaged(data: bytes, page: Any) -> tuple[str, ...]:  # noqa: ANN401 - tifffile's page
+    """Raise UnreadableImageError if a strip or tile does not unpack to what it has to hold; return what to note."""
+    if page.compression == _JPEG:
+        return _refuse_damaged_jpeg(data, page)
     measure = LENGTHS.get(int(page.compression))
     if measure is None or _colour_model(page) == "YCBCR":  # whose samples may be fewer than its pixels
-        return
+        return ()
     places = zip(page.dataoffsets, page.databytecounts, _sizes_of_pieces(page), strict=False)
     for number, (start, count, wanted) in enumerate(places):
         packed = data[start : start + count]
@@ -148,6 +149,23 @@ def _refuse_damaged(data: bytes, page: Any) -> None:  # noqa: ANN401 - tifffile'
             raise UnreadableImageError(
                 f"the TIFF data is damaged: strip or tile {number} unpacks to {found} of {wanted} bytes"
             )
+    return ()
+
+
+def _refuse_damaged_jpeg(data: bytes, page: Any) -> tuple[str, ...]:  # noqa: ANN401 - tifffile's page
+    """Raise UnreadableImageError if libjpeg-turbo meets damage in a strip or tile; libtiff goes on with grey.
+
+    What it only warns of is returned, once.
+    """
+    tables = page.jpegtables or b""  # a JPEG without a picture: what all pieces have in common
+    notes: list[str] = []
+    for number, (start, count) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=True)):
+        piece = data[start : start + count]
+        try:
+            notes += jpeg.decode(tables[:-2] + piece[2:] if tables else piece)[1]
+        except UnreadableImageError as error:
+            raise UnreadableImageError(f"strip or tile {number} of the TIFF data: {error}") from error
+    return tuple(dict.fromkeys(note for note in notes if note != jpeg.OF_CMYK))
 
 
 def _sizes_of_pieces(page: Any) -> Iterator[int]:  # noqa: ANN401 - tifffile's page
@@ -188,7 +206,7 @@ def _interpreted(samples: NDArray[Any], page: Any) -> NDArray[Any]:  # noqa: ANN
     if kind == "MINISWHITE":
         return ~samples if samples.dtype.kind in "ub" else samples.max() - samples
     if kind == "SEPARATED" and samples.ndim == 3 and samples.shape[2] == 4 and samples.dtype == np.uint8:  # noqa: PLR2004
-        return rgb_of_cmyk(samples, inverted=False)
+        return jpeg.rgb_of_cmyk(samples, inverted=False)
     if kind not in {"MINISBLACK", "RGB"}:
         raise UnreadableImageError(f"TIFF colour model {kind} is not supported")
     return samples

@@ -29,6 +29,8 @@ PICTURES: Final = {
     "pixel": NOISE[:1, :1],
 }
 
+BLACK: Final = Image.new("RGB", (80, 60))
+
 
 def pieces_of(content: bytes) -> tuple[int, list[bytes]]:
     """Return the compression of a TIFF's first page, and its strips."""
@@ -55,6 +57,31 @@ def test_damaged_strips_are_refused(compression: str) -> None:
     damaged = pieces[0][: len(pieces[0]) // 2].ljust(len(pieces[0]), b"\x80")
     with pytest.raises(UnreadableImageError, match=r"strip or tile 0 unpacks to \d+ of 14400 bytes"):
         decode(content.replace(pieces[0], damaged))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_damaged_jpeg_strips_are_refused(mode: str) -> None:
+    """Where libjpeg-turbo has nothing left to read, libtiff goes on with grey and says nothing."""
+    picture = Image.fromarray(make_image(60, 80)).convert(mode)
+    content = saved(picture, "TIFF", compression="jpeg", quality=90, tiffinfo={278: 16})
+    _, pieces = pieces_of(content)
+    assert len(pieces) == 4
+    assert decode(content)[1] == {"RGB": (), "L": (), "CMYK": ("CMYK converted to RGB",)}[mode]
+    damaged = pieces[2][: len(pieces[2]) // 2].ljust(len(pieces[2]), b"\0")
+    with pytest.raises(UnreadableImageError, match=r"strip or tile 2 of the TIFF data: .*Premature end of JPEG file"):
+        decode(content.replace(pieces[2], damaged))
+
+
+def test_what_the_decoder_warns_of_in_a_jpeg_strip_is_noted() -> None:
+    """Bytes too many before the end marker, as in a JPEG file: all pixels are there."""
+    options = {"compression": "jpeg", "quality": 90, "tiffinfo": {278: 16}}
+    content, black = (saved(picture, "TIFF", **options) for picture in (Image.fromarray(make_image(60, 80)), BLACK))
+    (_, pieces), (_, short) = pieces_of(content), pieces_of(black)
+    padded = short[1][:-2].ljust(len(pieces[1]) - 2, b"\0") + short[1][-2:]
+    samples, notes = decode(content.replace(pieces[1], padded))
+    assert not samples[16:32].any()
+    assert len(notes) == 1
+    assert "extraneous bytes" in notes[0]
 
 
 def test_a_wrong_checksum_is_damage() -> None:
