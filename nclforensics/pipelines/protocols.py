@@ -169,37 +169,6 @@ def prepare(
     return scaled, np.asarray(small, dtype=np.bool_)
 
 
-def require_comparable(protocol: EvaluationProtocol, table: str) -> None:
-    """Refuse to set figures of one protocol beside a table that was made under another.
-
-    Args:
-        protocol: The protocol of the figures at hand.
-        table: Name of a table of published figures.
-
-    Raises:
-        UsageError: If they do not belong together; says in what they differ.
-    """
-    other = protocol_named(table)
-    if protocol.comparable == table:
-        return
-    names = {
-        "training data": "training_data",
-        "resize rule": "resize_rule",
-        "threshold": "threshold_rule",
-        "averaging": "averaging",
-        "headline": "headline",
-    }
-    differing = [
-        f"{words} ({getattr(protocol, field)} / {getattr(other, field)})"
-        for words, field in names.items()
-        if getattr(protocol, field) != getattr(other, field)
-    ]
-    raise UsageError(
-        f'Figures of the protocol "{protocol.name}" are not comparable with published ones of "{table}". They differ '
-        f"in {'; '.join(differing)}. Measure with --protocol {table} instead."
-    )
-
-
 def training_match(protocol: EvaluationProtocol, training: Mapping[str, Any]) -> str:
     """Return one line on whether a model was trained as the protocol asks.
 

@@ -17,7 +17,6 @@ from nclforensics.pipelines.protocols import (
     EvaluationProtocol,
     prepare,
     protocol_named,
-    require_comparable,
     training_match,
 )
 from nclforensics.reports.published import published_rows
@@ -84,27 +83,6 @@ def test_protocols_with_a_table_have_rows_for_their_headline(protocol: Evaluatio
         rows = published_rows(protocol.comparable, "coverage")
         assert protocol.headline in {row.figure for row in rows}
         assert {row.protocol for row in rows} == {protocol.name}
-
-
-@pytest.mark.parametrize("protocol", [MVSS, CATNET, TRUFOR], ids=lambda protocol: protocol.name)
-def test_own_table_is_comparable(protocol: EvaluationProtocol) -> None:
-    """Nothing is raised."""
-    require_comparable(protocol, protocol.name)
-
-
-@pytest.mark.parametrize(
-    ("protocol", "table", "reason"),
-    [
-        (NATIVE, "mvss", "resize rule .*512 x 512.*Measure with --protocol mvss"),
-        (MVSS, "catnet", "training data .*CAT-Net mix"),
-        (TRUFOR, "catnet", "headline"),
-    ],
-    ids=lambda value: getattr(value, "name", value)[:6],
-)
-def test_mixing_protocols_is_refused_with_the_reason(protocol: EvaluationProtocol, table: str, reason: str) -> None:
-    """The message says in what the two differ and what to do."""
-    with pytest.raises(UsageError, match=reason):
-        require_comparable(protocol, table)
 
 
 @pytest.mark.parametrize(
