@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Final
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -37,6 +38,7 @@ def render_text(report: EvaluationReport, *, width: int = 110) -> str:
     console.print(_flag_table(report.flag_rates))
     if report.robustness is not None:
         console.print(_robustness_table(report.robustness))
+    console.print("What the measures are", _meanings(report.measures), sep="\n")
     for warning in report.warnings:
         console.print(f"Note: {printable(warning)}")
     for item in report.skipped[:_LISTED]:
@@ -51,18 +53,21 @@ def render_summary(reports: Sequence[EvaluationReport], *, width: int = 110) -> 
     console = _console(width)
     rows = summarize(reports)
     title = f"All sets, protocol: {printable(reports[0].protocol.name)}"
-    table = Table(title=title, title_justify="left")
-    table.add_column("data set", overflow="fold")
-    for name in ("tampered", "authentic", *rows[0].figures):
-        table.add_column(name, justify="right")
+    # Without lines and padding six figures have room in 80 columns.
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0, show_edge=False)
+    table.add_column("data set", overflow="fold", min_width=len(MEAN))
+    for name in ("tampered + authentic", *rows[0].figures):
+        table.add_column(name, justify="right", no_wrap="+" not in name)
     for row in rows:
         is_mean = row.dataset == MEAN
-        counts = ("", "") if is_mean else (str(row.tampered), str(row.authentic))
+        counts = "" if is_mean else f"{row.tampered} + {row.authentic}"
         cells = [_number(value) for value in row.figures.values()]
-        if is_mean:  # a mean over fewer sets than all says so
+        if is_mean:
             cells = [_with_sets(cell, row.sets[name], len(reports)) for name, cell in zip(row.sets, cells, strict=True)]
-        table.add_row(Text(printable(row.dataset)), *counts, *cells)
+        table.add_row(Text(printable(row.dataset)), counts, *cells)
     console.print(table)
+    if any(sets < len(reports) for sets in rows[-1].sets.values()):
+        console.print("In brackets: over how many of the sets, where a figure is not defined on all.")
     return _text_of(console)
 
 
@@ -77,7 +82,7 @@ def _text_of(console: Console) -> str:
 
 
 def _with_sets(cell: str, sets: int, all_sets: int) -> str:
-    return cell if sets == all_sets else f"{cell} ({sets} sets)"
+    return cell if sets == all_sets else f"{cell} ({sets})"
 
 
 def _published_table(report: EvaluationReport) -> Table:
@@ -119,26 +124,32 @@ def _measure_table(measures: tuple[Measure, ...]) -> Table:
     table = Table(title="Measures", title_justify="left")
     for name in ("measure", "value", "95 % interval", "n", "chance"):
         table.add_column(name, justify="left" if name == "measure" else "right", no_wrap=True)
-    table.add_column("meaning", overflow="fold")
     for item in measures:
-        cells = (item.name, _number(item.value), _interval(item.interval), str(item.count), _number(item.chance))
-        table.add_row(*cells, item.meaning)
+        table.add_row(item.name, _number(item.value), _interval(item.interval), str(item.count), _number(item.chance))
     return table
 
 
+def _meanings(measures: tuple[Measure, ...]) -> Table:
+    """List what the measures are below the tables: a column of sentences leaves no room in 80 columns."""
+    listed = Table(box=None, show_header=False)
+    listed.add_column(no_wrap=True)
+    listed.add_column()
+    for item in measures:
+        listed.add_row(item.name, item.meaning)
+    return listed
+
+
 def _flag_table(rates: tuple[FlagRate, ...]) -> Table:
-    table = Table(title="Images flagged", title_justify="left")
+    table = Table(title="Images flagged: number and share", title_justify="left")
     table.add_column("threshold", no_wrap=True)
-    for name in ("false alarms", "rate", "95 % interval", "tampered flagged", "rate", "95 % interval"):
-        table.add_column(name, justify="right")
+    for name in ("authentic", "95 % interval", "tampered", "95 % interval"):
+        table.add_column(name, justify="right", no_wrap=name.startswith("95"))
     for item in rates:
         table.add_row(
             f"{item.name} ({item.threshold:.4f})" if item.name != f"{item.threshold:g}" else item.name,
-            f"{item.authentic_flagged}/{item.authentic_count}",
-            _number(item.false_positive_rate),
+            f"{item.authentic_flagged}/{item.authentic_count} {_number(item.false_positive_rate)}",
             _interval(item.false_positive_interval),
-            f"{item.tampered_flagged}/{item.tampered_count}",
-            _number(item.detection_rate),
+            f"{item.tampered_flagged}/{item.tampered_count} {_number(item.detection_rate)}",
             _interval(item.detection_interval),
         )
     return table

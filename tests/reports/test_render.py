@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nclforensics.errors import UsageError
-from nclforensics.reports.document import SkippedItem
+from nclforensics.reports.document import Measure, SkippedItem
 from nclforensics.reports.render_csv import render_csv, render_robustness_csv, safe_cell
 from nclforensics.reports.render_json import read_json, render_json, render_json_list
 from nclforensics.reports.render_text import render_summary, render_text
@@ -130,7 +130,21 @@ def test_summary_has_the_mean_over_sets() -> None:
     text = render_summary([first, dataclasses.replace(second, measures=values)], width=110)
     mean = next(line for line in text.splitlines() if "mean of the sets" in line)
     assert "0.700" in mean
-    assert "0.750 (1 sets)" in mean
+    assert "0.750 (1)" in mean
+    assert "In brackets" in text
+    assert "In brackets" not in render_summary([first, first])
+
+
+def test_summary_fits_a_narrow_terminal() -> None:
+    """Six figures and the longest name that it gives a row have one line each in 80 columns."""
+    names = ("f1@fpr5", "f1@0.5", "f1_best", "iou@0.5", "pixel_auc", "image_auc")
+    measures = tuple(Measure(name, 0.125, None, 100, "a meaning") for name in names)
+    report = dataclasses.replace(make_report(), measures=measures)
+    lines = render_summary([report, report], width=80).splitlines()
+    assert all(name in lines[2] for name in names)
+    assert lines[-1].startswith("mean of the sets")
+    assert lines[-1].count("0.125") == len(names)
+    assert max(map(len, lines)) <= 80
 
 
 def test_text_obeys_no_file_name() -> None:
@@ -153,3 +167,15 @@ def test_text_names_only_some_of_many_skipped() -> None:
 def test_text_keeps_the_width(width: int) -> None:
     """No line is wider than the terminal."""
     assert max(map(len, render_text(make_report(), width=width).splitlines())) <= width
+
+
+def test_text_splits_no_word_in_a_narrow_terminal() -> None:
+    """The longest name of a measure leaves room for its interval, and sentences have lines of their own."""
+    report = make_report()
+    meaning = "mean of sensitivity and specificity, where an image is flagged if its evidence score is above 0.5"
+    longest = Measure("image_balanced_accuracy@model", 0.5, (0.25, 0.75), 1000, meaning, 0.125)
+    text = render_text(dataclasses.replace(report, measures=(longest,)), width=80)
+    assert set(meaning.split()) <= set(text.split())
+    row = next(line for line in text.splitlines() if "0.250 - 0.750" in line)
+    assert all(cell in row for cell in (longest.name, "1000", "0.125"))
+    assert any("3/100 0.030" in line and "0.010 - 0.085" in line for line in text.splitlines())
