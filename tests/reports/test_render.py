@@ -141,7 +141,7 @@ def test_summary_fits_a_narrow_terminal() -> None:
     measures = tuple(Measure(name, 0.125, None, 100, "a meaning") for name in names)
     report = dataclasses.replace(make_report(), measures=measures)
     lines = render_summary([report, report], width=80).splitlines()
-    assert all(name in lines[2] for name in names)
+    assert any(all(name in line for name in names) for line in lines)
     assert lines[-1].startswith("mean of the sets")
     assert lines[-1].count("0.125") == len(names)
     assert max(map(len, lines)) <= 80
