@@ -56,8 +56,8 @@ def render_summary(reports: Sequence[EvaluationReport], *, width: int = 110) -> 
     # Without lines and padding six figures have room in 80 columns.
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     table.add_column("data set", overflow="fold", min_width=len(MEAN))
-    for name in ("tampered + authentic", *rows[0].figures):
-        table.add_column(name, justify="right", no_wrap="+" not in name)
+    for name in ("tampered +\nauthentic", *rows[0].figures):
+        table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         is_mean = row.dataset == MEAN
         counts = "" if is_mean else f"{row.tampered} + {row.authentic}"
