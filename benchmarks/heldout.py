@@ -3,10 +3,11 @@
     python -m benchmarks.heldout --photos DIR [--models ncl-lite-v4 ncl-lite-v5] [--samples 512] [--variants plain ...]
 
 The samples are those of the default forge: as it makes them, with all of them saved again as JPEG (quality 50 to 90),
-with small JPEGs as the web has them for hosts, and with such that were resized once saved. Choices are made by these
-figures, so that the real sets stay unseen. Variants of reading the same weights:
+with small JPEGs as the web has them for hosts, and with such that were resized once saved, or cropped off their JPEG
+grid. Choices are made by these figures, so that the real sets stay unseen. Variants of reading the same weights:
 
 - plain: the network's scores.
+- grid: those of whole blocks from where the JPEG grid of the pixels starts, as a scan has them.
 - flips: the mean of the logits over the image and its three mirror images: four times the work.
 - copies: joined with what the copy matcher finds, as a scan does it; both-places: without telling copy from original.
 - consistency:W: to each cell's logit W times its self-consistency is added: how much nearer its embedding is, over the
@@ -19,6 +20,7 @@ of the difference to the first row of the set, resampling the tampered samples (
 from __future__ import annotations
 
 import argparse
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -31,6 +33,7 @@ from torch.nn import functional as F
 
 from nclforensics.config import ForgeConfig
 from nclforensics.data.forge import Forge
+from nclforensics.data.histories import decode_jpeg, jpeg_bytes
 from nclforensics.data.photos import PhotoPool
 from nclforensics.matching.copies import find_copies
 from nclforensics.metrics.confusion import confusion_at
@@ -40,7 +43,7 @@ from nclforensics.metrics.pixel import auc, level_counts
 from nclforensics.metrics.regions import evidence_score
 from nclforensics.networks.pivot import PivotNetwork
 from nclforensics.networks.weights import DEFAULT_MODEL, load_model
-from nclforensics.pipelines.inference import with_copies
+from nclforensics.pipelines.inference import Localizer, with_copies
 from nclforensics.pipelines.training_data import SPLIT_SEED
 from nclforensics.pipelines.training_step import as_images
 
@@ -52,7 +55,12 @@ SETS: Final[dict[str, dict[str, Any]]] = {
     "saved again": SAVED_AGAIN,
     "web": WEB,
     "web, resized": {**WEB, "resized": 1.0},
+    "web, cropped": WEB,
+    "web, cropped and saved": WEB,
+    "cropped": {},
 }
+CROP: Final = np.s_[:, 3:243, 5:245]
+SAVED_AFTER_CROP: Final = {"web, cropped": None, "web, cropped and saved": 98, "cropped": None}  # JPEG qualities
 SEED: Final = 1_000  # of the samples
 MIN_REGION: Final = 0.005
 RATE: Final = 0.05
@@ -84,6 +92,8 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|---|")
     for set_name in arguments.sets:
         images, masks = drawn(Forge(pool, ForgeConfig(**SETS[set_name]), SEED), arguments.samples)
+        if set_name in SAVED_AFTER_CROP:
+            images, masks = saved(images[CROP], SAVED_AFTER_CROP[set_name]), masks[CROP]
         first: Figures | None = None
         for model, network in networks.items():
             for variant in arguments.variants:
@@ -96,6 +106,14 @@ def drawn(forge: Forge, count: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_
     """Return the first samples of a forge: images (N, S, S, 3) and masks (N, S, S)."""
     samples = [forge.sample(index) for index in range(count)]
     return np.stack([sample.image for sample in samples]), np.stack([sample.mask for sample in samples])
+
+
+def saved(images: NDArray[np.uint8], quality: int | None) -> NDArray[np.uint8]:
+    """Return images after a JPEG saving, 4:2:0; as they are without a quality."""
+    if quality is None:
+        return images
+    step = {"quality": quality, "colour_quality": quality, "subsampling": "4:2:0"}
+    return np.stack([decode_jpeg(jpeg_bytes(np.ascontiguousarray(image), step)) for image in images])
 
 
 @torch.inference_mode()
@@ -120,6 +138,7 @@ def reader(variant: str) -> Reader:
         return lambda network, images: with_consistency(network, images, float(weight))
     readers: dict[str, Reader] = {
         "plain": lambda network, images: network(images).score_logits,
+        "grid": on_grid,
         "flips": flipped,
         "copies": lambda network, images: with_matches(network, images, told=True),
         "both-places": lambda network, images: with_matches(network, images, told=False),
@@ -127,6 +146,15 @@ def reader(variant: str) -> Reader:
     if name not in readers:
         raise SystemExit(f"Expected {', '.join(readers)} or consistency:W as a variant, found {variant}.")
     return readers[name]
+
+
+def on_grid(network: PivotNetwork, images: Tensor) -> Tensor:
+    """Return the logits that a scan has, without the copies."""
+    alone = copy.copy(network)
+    alone.copy_matcher, alone.block_grid = False, True
+    localizer = Localizer(alone, device=torch.device("cpu"))
+    pixels = (images * 255).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
+    return torch.from_numpy(np.stack([localizer.localize(image) for image in pixels]))[:, None].logit()
 
 
 def with_matches(network: PivotNetwork, images: Tensor, *, told: bool) -> Tensor:

@@ -56,6 +56,7 @@ class ModelConfig:
         image_leak: How much of what lies above the image's logit it keeps, in (0, 1].
         copy_matcher: Whether the score map also gets what `nclforensics.matching` finds, which takes about as long as
             the network; the model is then calibrated with it.
+        block_grid: Whether images are cut to whole blocks of their JPEG grid first; the model is calibrated with it.
     """
 
     encoder: EncoderName = "lite"
@@ -70,6 +71,7 @@ class ModelConfig:
     pixel_bias: float = 2.0
     image_leak: float = 0.02
     copy_matcher: bool = False
+    block_grid: bool = True
 
     def __post_init__(self) -> None:
         """Check ranges.
@@ -300,13 +302,11 @@ class EvalConfig:
         tile: As in `ScanConfig`.
         device: As in `ScanConfig`.
         precision: As in `ScanConfig`.
-        both_places: Mark the original of a copy too, for ground truth that marks it. The masks of most sets, and what
-            is trained on, mark the copy only.
+        both_places: Mark the original of a copy too, for ground truth that does; most masks mark the copy only.
         bootstrap: Number of resamples behind the intervals of means.
         seed: Seeds the bootstrap and the choice of the images that `robustness` measures.
         robustness: Measure degraded copies of the images too.
-        robustness_limit: Largest number of tampered, and of authentic, images that are measured at every level of every
-            degradation; 0 takes all.
+        robustness_limit: Most tampered, and most authentic, images measured at every level of degradation; 0: all.
     """
 
     protocol: Literal["native", "mvss", "catnet", "trufor"] = "native"

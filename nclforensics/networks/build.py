@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def build_network(config: ModelConfig) -> PivotNetwork:
     """Return a freshly initialized network; weights depend on torch's global random state."""
     network = ENCODERS[config.encoder](config)
-    network.copy_matcher = config.copy_matcher
+    network.copy_matcher, network.block_grid = config.copy_matcher, config.block_grid
     return network
 
 

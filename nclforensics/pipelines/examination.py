@@ -131,7 +131,7 @@ class Examiner:
             format=loaded.format,
             decoder=loaded.decoder,
             orientation=loaded.orientation,
-            notes=loaded.notes,
+            notes=(*loaded.notes, *_grid_notes(*localization.grid)),
             decision=decision,
             reason=reason,
             image_score=score,
@@ -140,7 +140,7 @@ class Examiner:
             tampered_share=float(prediction.mean()),
             regions=tuple(regions),
             copies=copies,
-            tiles=self._localizer.number_of_tiles(height, width),
+            tiles=localization.tiles,
             device=self.device,
             quality=loaded.quality,
             score_meaning=score_meaning(
@@ -149,6 +149,12 @@ class Examiner:
             **_names_and_digests(image, files),
         )
         return finding, files
+
+
+def _grid_notes(row: int, column: int) -> tuple[str, ...]:
+    if (row, column) == (0, 0):
+        return ()
+    return (f"JPEG blocks start at row {row}, column {column}, as after a crop: analysed on that grid",)
 
 
 def _is_out_of_memory(error: Exception) -> bool:

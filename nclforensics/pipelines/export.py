@@ -2,7 +2,7 @@
 
     image   (1, H, W, 3) uint8, RGB, any H and W
     scores  (H, W) float32 in [0, 1]: what `Localizer.localize` returns for an image that it does not cut into tiles,
-            without the copy-move matcher, which is no network
+            without what is no network: the copy-move matcher, and the cut to whole blocks of the JPEG grid
 
 The graph is the whole image's pass, padding included. It knows no tiles, so its memory grows with the image. The file's
 metadata says which weights it holds and which threshold they are calibrated for (`metadata_of`). Equal models and
@@ -138,6 +138,7 @@ def metadata_of(model: LoadedModel) -> dict[str, str]:
         "min_region": repr(model.min_region),
         "calibration": json.dumps(dataclasses.asdict(model.calibration), sort_keys=True),
         "copy_matcher": "not included" if model.network.copy_matcher else "not used",
+        "block_grid": "not included" if model.network.block_grid else "not used",
         "nclforensics_version": nclforensics.__version__,
         "torch_version": torch.__version__,
         "largest_whole_pixels": str(LARGEST_WHOLE),
@@ -207,7 +208,7 @@ def _difference(model: LoadedModel, content: bytes) -> float:
     """Return the largest difference between onnxruntime's scores and PyTorch's, on an image of noise."""
     image = np.random.default_rng(0).integers(0, 256, (*CHECKED_SIZE, 3), np.uint8)
     network = copy.copy(model.network)
-    network.copy_matcher = False  # it is no network, and not in the file
+    network.copy_matcher = network.block_grid = False  # they are no network, and not in the file
     expected = Localizer(network, device=torch.device("cpu")).localize(image)
     return float(np.abs(_scores(content, image) - expected).max())
 

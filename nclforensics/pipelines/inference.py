@@ -7,6 +7,9 @@ memory goes to the features that are kept, not to what is computed on the way.
 An image whose features would take too much is cut into tiles. Their cores cover it without overlap; the halo around a
 core lets every pixel of the core see what it sees in one piece. Each tile is encoded twice, first for the statistics,
 then to be decoded, so that only one tile's features are held.
+
+What the network sees is whole blocks of the JPEG grid: it reads traces block by block from the first pixel on, and of a
+picture that was cropped after it was saved it would see them all out of place (docs/experiments.md, row 28).
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast
 import numpy as np
 import torch
 
+from nclforensics.data.quality.block_grid import BLOCK, find_grid
 from nclforensics.errors import ShapeError, UsageError
 from nclforensics.matching.copies import WORKING_THRESHOLD, find_copies
 from nclforensics.networks.encoder import EncoderFeatures
@@ -51,10 +55,19 @@ class Features(NamedTuple):
 
 
 class Localization(NamedTuple):
-    """A score map, float32 (H, W) in [0, 1], and the copies whose places it marks, surest first."""
+    """What was found in one image.
+
+    Attributes:
+        score_map: Float32 (H, W) in [0, 1].
+        copies: The copies whose places it marks, surest first.
+        grid: Row and column, 0 to 7, where the blocks start that were analysed.
+        tiles: Into how many the image was cut.
+    """
 
     score_map: NDArray[np.float32]
     copies: tuple[CopiedRegion, ...]
+    grid: tuple[int, int]
+    tiles: int
 
 
 class Localizer:
@@ -115,26 +128,31 @@ class Localizer:
         """
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:  # noqa: PLR2004
             raise ShapeError(f"Expected an image (H, W, 3) of uint8, got {image.shape} of {image.dtype}.")
+        grid = find_grid(image) if self.network.block_grid else (0, 0)
+        rows, columns = (self._analysed(*axis) for axis in zip(image.shape[:2], grid, strict=True))
+        score_map = np.empty(image.shape[:2], dtype=np.float32)
         with ExitStack() as stack:
             if self.precision == "bf16":
                 stack.enter_context(torch.autocast(self.device.type, dtype=torch.bfloat16))
             if self.device.type == "cuda":
                 stack.enter_context(exact_convolutions())
-            score_map = self._localize(image)
+            tiles = self._localize(image[rows, columns], score_map[rows, columns])
+        _repeat_border(score_map, rows, columns)
         if not self.network.copy_matcher:
-            return Localization(score_map, ())
+            return Localization(score_map, (), grid, tiles)
         found = find_copies(image, scores=score_map, both_places=self._both_places)
         copies = tuple(copy for copy in found.regions if copy.score > WORKING_THRESHOLD)
-        return Localization(with_copies(score_map, found), copies)
+        return Localization(with_copies(score_map, found), copies, grid, tiles)
 
-    def number_of_tiles(self, height: int, width: int) -> int:
-        """Return into how many tiles an image of that size is cut; 1 if it is not cut."""
-        return len(self._tiles(height, width))
+    def _analysed(self, length: int, start: int) -> slice:
+        """Return the part of an axis that the network sees: whole blocks from `start` on, or all of a short axis."""
+        whole = (length - start) // BLOCK * BLOCK if self.network.block_grid else 0
+        return slice(start, start + whole) if whole > 0 else slice(0, length)
 
-    def _localize(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _localize(self, image: NDArray[np.uint8], logits: NDArray[np.float32]) -> int:
+        """Write the scores of an image into a map of its size, and return the number of tiles."""
         tiles = self._tiles(*image.shape[:2])
         statistics, whole = self._statistics(image, tiles)
-        logits = np.empty(image.shape[:2], dtype=np.float32)
         sums: torch.Tensor | None = None
         for tile in tiles:
             sums = _added(sums, self._decode(image, tile, whole or self._encode(image, tile), statistics, logits))
@@ -143,7 +161,7 @@ class Localizer:
             strip = torch.from_numpy(logits[start : start + STRIP])[None, None].to(self.device)
             scores = self.network.score_logits(strip, image_logit)[0, 0].sigmoid()
             logits[start : start + STRIP] = scores.cpu().numpy()
-        return logits
+        return len(tiles)
 
     def _statistics(self, image: NDArray[np.uint8], tiles: list[Area]) -> tuple[torch.Tensor, Features | None]:
         """Return the mean of the context statistics over all cells, (1, K), and the features where one tile is all."""
@@ -216,6 +234,14 @@ class Localizer:
     def _tiles(self, height: int, width: int) -> list[Area]:
         whole = (Span.whole(height), Span.whole(width))
         return [whole] if height * width <= self._whole else cut_area(whole, self._core, self._halo)
+
+
+def _repeat_border(scores: NDArray[np.float32], rows: slice, columns: slice) -> None:
+    """Give the pixels outside of the analysed part, less than a block wide, the score of the nearest one inside."""
+    scores[rows, : columns.start] = scores[rows, columns.start, None]
+    scores[rows, columns.stop :] = scores[rows, columns.stop - 1, None]
+    scores[: rows.start] = scores[rows.start]
+    scores[rows.stop :] = scores[rows.stop - 1]
 
 
 def exact_convolutions() -> AbstractContextManager[None]:

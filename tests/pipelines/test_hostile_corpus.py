@@ -86,7 +86,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 
 
 def _nothing_found(_: Localizer, pixels: NDArray[np.uint8]) -> Localization:
-    return Localization(np.zeros(pixels.shape[:2], np.float32), ())
+    return Localization(np.zeros(pixels.shape[:2], np.float32), (), (0, 0), 1)
 
 
 def _write(folder: Path, files: dict[str, bytes]) -> set[str]:

@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 import torch
 
+from nclforensics.data.histories import decode_jpeg, jpeg_bytes
 from nclforensics.errors import DeviceUnavailableError, ShapeError, UsageError
 from nclforensics.matching.copies import find_copies
 from nclforensics.pipelines import inference
 from nclforensics.pipelines.device import select_device
 from nclforensics.pipelines.inference import COPY_SCORE, Localizer, with_copies
 from tests.factories import make_image
+from tests.textures import make_texture
 from tests.tiny_model import make_network
 
 if TYPE_CHECKING:
@@ -69,6 +71,7 @@ def test_strips_and_squares_agree_with_the_network_at_once(
     """What a scan computes in parts is what the network computes in training, with and without tiles."""
     image = _textured(*shape)
     network = make_network()
+    network.block_grid = False
     with torch.inference_mode():
         pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
         expected = network(pixels).score_logits[0, 0].sigmoid().numpy()
@@ -80,6 +83,32 @@ def test_strips_and_squares_agree_with_the_network_at_once(
     ):
         monkeypatch.setattr(inference, "SKIP_HELD", held)
         assert np.abs(localizer.localize(image) - expected).max() < TILE_TOLERANCE
+
+
+def test_whole_blocks_are_analysed_from_where_the_grid_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The network sees nothing else; the rest, less than a block wide, gets the score of the nearest pixel."""
+    image = _textured(130, 200)
+    network = make_network()
+    monkeypatch.setattr(inference, "find_grid", lambda _: (5, 3))
+    found = Localizer(network, device=CPU).localize_with_copies(image)
+    assert found.grid == (5, 3)
+    network.block_grid = False
+    blocks = Localizer(network, device=CPU).localize_with_copies(image[5:125, 3:195])
+    assert blocks.grid == (0, 0)
+    expected = np.pad(blocks.score_map, ((5, 5), (3, 5)), mode="edge")
+    assert np.array_equal(found.score_map, expected)
+    assert found.score_map.std() > 0
+
+
+def test_a_cropped_jpeg_scores_as_before_the_crop() -> None:
+    """Where the crop lies inside of the photo, all traces stand where they stood."""
+    step = {"quality": 75, "colour_quality": 75, "subsampling": "4:4:4"}
+    photo = decode_jpeg(jpeg_bytes(make_texture(), step))
+    localizer = Localizer(make_network(), device=CPU)
+    cropped = localizer.localize_with_copies(np.ascontiguousarray(photo[3:, 5:]))
+    assert cropped.grid == (5, 3)
+    expected = localizer.localize(np.ascontiguousarray(photo[8:, 8:]))
+    assert np.abs(cropped.score_map[5:, 3:] - expected).max() < TILE_TOLERANCE
 
 
 def test_the_halo_of_decoded_squares_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from nclforensics.config import ScanConfig
+from nclforensics.data.histories import decode_jpeg, jpeg_bytes
 from nclforensics.errors import MissingInputError, OutputError, UsageError
 from nclforensics.networks.weights import LoadedModel, load_model
 from nclforensics.pipelines import examination, scan_engine
@@ -24,6 +25,7 @@ from nclforensics.pipelines.scan import scan_images
 from nclforensics.pipelines.scan_plan import digest_of_paths, plan_scan
 from nclforensics.results import ScanFinding, SkippedImage
 from tests.factories import make_image
+from tests.textures import make_texture
 from tests.tiny_model import write_model
 
 if TYPE_CHECKING:
@@ -116,6 +118,18 @@ def test_a_small_image_is_inconclusive(model: LoadedModel, tmp_path: Path) -> No
     finding = _only(model, tmp_path / "small.png", tmp_path / "out")
     assert finding.decision == "inconclusive"
     assert "200 x 63" in str(finding.reason)
+
+
+def test_a_cropped_jpeg_is_noted(model: LoadedModel, tmp_path: Path) -> None:
+    """Its grid starts elsewhere than at its corner: an examiner wants to know, whatever was found."""
+    step = {"quality": 75, "colour_quality": 75, "subsampling": "4:2:0"}
+    photo = decode_jpeg(jpeg_bytes(make_texture(), step))
+    for start in (0, 3):
+        path = tmp_path / f"{start}.png"
+        path.write_bytes(encode_png(np.ascontiguousarray(photo[start:, start:])))
+        finding = _only(model, path, tmp_path / f"masks{start}")
+        noted = [note for note in finding.notes if "JPEG blocks" in note]
+        assert noted == (["JPEG blocks start at row 5, column 5, as after a crop: analysed on that grid"] if start else [])
 
 
 def test_an_unreadable_file_is_a_record(model: LoadedModel, photos: Path, tmp_path: Path) -> None:
@@ -309,7 +323,7 @@ def test_scores_that_are_no_numbers_are_no_finding(
     model: LoadedModel, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An empty mask made of NaN would read as "no localized evidence"."""
-    nothing = Localization(np.full((80, 96), np.nan, np.float32), ())
+    nothing = Localization(np.full((80, 96), np.nan, np.float32), (), (0, 0), 1)
     monkeypatch.setattr(Localizer, "localize_with_copies", lambda *_: nothing)
     (outcome,) = _scan(model, [photos / "a.png"], tmp_path / "out")
     assert isinstance(outcome, SkippedImage)

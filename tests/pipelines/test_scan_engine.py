@@ -112,7 +112,7 @@ def test_the_number_of_images_under_way_is_bounded(
     def held_up(_: Localizer, image: NDArray[np.uint8]) -> Localization:
         time.sleep(0.02)
         seen.append(len(read) - len(seen))
-        return Localization(np.zeros(image.shape[:2], np.float32), ())
+        return Localization(np.zeros(image.shape[:2], np.float32), (), (0, 0), 1)
 
     monkeypatch.setattr(DecoderPool, "submit", submit)
     monkeypatch.setattr(Localizer, "localize_with_copies", held_up)

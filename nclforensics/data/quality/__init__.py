@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from nclforensics.data.quality.earlier_jpeg import GAIN_LIMIT, UNQUANTIZED, earlier_jpeg, grid_corner
+from nclforensics.data.quality.block_grid import grid_corner
+from nclforensics.data.quality.earlier_jpeg import GAIN_LIMIT, UNQUANTIZED, earlier_jpeg
 from nclforensics.data.quality.jpeg_coding import read_jpeg_coding
 from nclforensics.data.quality.resampling import PEAK_LIMIT, resampling_peak, softness
 from nclforensics.data.quality.sampling import luma_of, windows

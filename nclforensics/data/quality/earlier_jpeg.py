@@ -6,9 +6,8 @@ For each quality, the histogram that an earlier saving would have left is predic
 mean gain in log-likelihood over the prediction without an earlier saving, in nats a coefficient.
 
 Sources: Lukas and Fridrich, "Estimation of primary quantization matrix in double compressed JPEG images", 2003 (the
-prediction from the shifted picture); Chen and Hsu, "Image tampering detection by blocking periodicity analysis", 2008
-(the cross difference that finds the grid of a lossless file). The likelihood and the limit are this project's own;
-docs/decision.md has their error rates.
+prediction from the shifted picture). The likelihood and the limit are this project's own; docs/decision.md has their
+error rates.
 """
 
 from __future__ import annotations
@@ -41,8 +40,6 @@ _SHRINKAGE: Final = np.linspace(0, 0.4, 6)
 _COARSE: Final = 10
 _BROAD: Final = 0.02  # share of a prediction that is spread to the neighbours: it is never quite right
 _FEWEST_BLOCKS: Final = 64
-_STRIP: Final = 16
-_STRONGEST_EDGE: Final = 16.0
 
 
 def earlier_jpeg(
@@ -77,28 +74,6 @@ def earlier_jpeg(
             total += observed.sum()
     best = int(gains.argmax())
     return (float(gains[best] / total) if total else 0.0), int(qualities[best])
-
-
-def grid_corner(planes: list[Luma]) -> tuple[int, int]:
-    """Return row and column, 0 to 7, where a grid of 8 x 8 blocks most likely starts; narrow strips vote."""
-    votes = np.zeros((2, 8), np.int64)
-    for plane in planes:
-        levels = plane[:-1] - plane[1:]
-        cross = np.minimum(np.abs(levels[:, :-1] - levels[:, 1:]), _STRONGEST_EDGE)
-        for axis, differences in enumerate((cross.T, cross)):
-            votes[axis] += _votes(differences)
-    row, column = votes.argmax(axis=1)
-    # The difference of the pixels n and n + 1 stands at n: a block that starts at n + 1 shows there.
-    return int(row + 1) % 8, int(column + 1) % 8
-
-
-def _votes(differences: Luma) -> NDArray[np.int64]:
-    """Return how many strips of rows have their largest mean difference in each column modulo 8, shape (8,)."""
-    strips, periods = differences.shape[0] // _STRIP, differences.shape[1] // 8
-    if not strips or not periods:
-        return np.zeros(8, np.int64)
-    cut = differences[: strips * _STRIP, : periods * 8].reshape(strips, _STRIP, periods, 8)
-    return np.bincount(cut.mean(axis=(1, 2)).argmax(axis=1), minlength=8)
 
 
 def _coefficients(planes: list[Luma], down: int, right: int) -> NDArray[np.float32]:

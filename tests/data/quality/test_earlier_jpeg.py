@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from nclforensics.data.histories import decode_jpeg, jpeg_bytes
-from nclforensics.data.quality.earlier_jpeg import GAIN_LIMIT, earlier_jpeg, grid_corner
+from nclforensics.data.quality.block_grid import grid_corner
+from nclforensics.data.quality.earlier_jpeg import GAIN_LIMIT, earlier_jpeg
 from nclforensics.data.quality.jpeg_coding import ijg_tables
 from nclforensics.data.quality.sampling import luma_of
 from tests.textures import make_texture
