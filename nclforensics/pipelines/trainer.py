@@ -47,6 +47,12 @@ if TYPE_CHECKING:
     from nclforensics.networks.pivot import PivotNetwork
     from nclforensics.pipelines.ranks import TrainingRanks
 
+# What may differ between a run's [model] and that of the model it starts from: parts that may be added or left out, and
+# settings that no weight depends on.
+MAY_DIFFER: Final = (
+    *("mosaic", "quantization", "image_head"),
+    *("copy_matcher", "block_grid", "pixel_bias", "image_leak"),
+)
 LOG_EVERY: Final = 20  # steps; checkpoints fall on these steps, so that a resumed log continues the old one
 
 
@@ -287,8 +293,7 @@ def initial_network(config: RunConfig) -> PivotNetwork:
     if not config.train.initial:
         return network
     model = load_model(config.train.initial)
-    added = {name: getattr(config.model, name) for name in ("mosaic", "quantization", "image_head", "copy_matcher")}
-    same = replace(model.config, **added)
+    same = replace(model.config, **{name: getattr(config.model, name) for name in MAY_DIFFER})
     if same != config.model:
         raise ConfigError(
             f'Expected the [model] table of the configuration to be that of "{config.train.initial}" ({model.config}), '

@@ -14,7 +14,7 @@ from nclforensics.config import ForgeConfig, RunConfig, TrainConfig, load_config
 from nclforensics.errors import ConfigError, WeightsMissingError
 from nclforensics.networks.build import build_network
 from nclforensics.networks.pivot import Branch
-from nclforensics.networks.weights import load_model, save_model
+from nclforensics.networks.weights import bundled_models_folder, load_model, save_model
 from nclforensics.pipelines.checkpoint import CHECKPOINT_FILE, read_tensors
 from nclforensics.pipelines.compiled import gradient_difference
 from nclforensics.pipelines.train import run_training
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nclforensics.networks.pivot import PivotOutput
+
+
+CONFIGURATIONS = sorted(path for path in bundled_models_folder().glob("*/*.toml") if path.name != "manifest.toml")
 
 
 def starting_from(initial: Path | str, config: RunConfig = TINY_CONFIG) -> RunConfig:
@@ -75,6 +78,16 @@ def test_a_part_may_be_on_one_side_only(tmp_path: Path, part: str, *, wanted: bo
     for name, value in state.items():
         assert torch.equal(value, model[name] if name in model else fresh[name])
     assert bool(state.keys() - model.keys()) == wanted
+
+
+@pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_the_run_of_every_shipped_model_starts(path: Path) -> None:
+    """Its card says that one command repeats it: with the settings and the starting point as they are shipped now."""
+    config = load_config(path)
+    state = initial_network(config).state_dict()
+    if config.train.initial:
+        start = load_model(config.train.initial).network.state_dict()
+        assert sum(torch.equal(state[name], value) for name, value in start.items()) > 0.9 * len(start)
 
 
 def test_model_of_another_shape_is_refused(tmp_path: Path) -> None:
