@@ -31,9 +31,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from benchmarks.quality_facts import saved
 from nclforensics.config import ForgeConfig
 from nclforensics.data.forge import Forge
-from nclforensics.data.histories import decode_jpeg, jpeg_bytes
 from nclforensics.data.photos import PhotoPool
 from nclforensics.matching.copies import find_copies
 from nclforensics.metrics.confusion import confusion_at
@@ -93,7 +93,7 @@ def main() -> None:
     for set_name in arguments.sets:
         images, masks = drawn(Forge(pool, ForgeConfig(**SETS[set_name]), SEED), arguments.samples)
         if set_name in SAVED_AFTER_CROP:
-            images, masks = saved(images[CROP], SAVED_AFTER_CROP[set_name]), masks[CROP]
+            images, masks = saved_after(images[CROP], SAVED_AFTER_CROP[set_name]), masks[CROP]
         first: Figures | None = None
         for model, network in networks.items():
             for variant in arguments.variants:
@@ -108,12 +108,9 @@ def drawn(forge: Forge, count: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_
     return np.stack([sample.image for sample in samples]), np.stack([sample.mask for sample in samples])
 
 
-def saved(images: NDArray[np.uint8], quality: int | None) -> NDArray[np.uint8]:
+def saved_after(images: NDArray[np.uint8], quality: int | None) -> NDArray[np.uint8]:
     """Return images after a JPEG saving, 4:2:0; as they are without a quality."""
-    if quality is None:
-        return images
-    step = {"quality": quality, "colour_quality": quality, "subsampling": "4:2:0"}
-    return np.stack([decode_jpeg(jpeg_bytes(np.ascontiguousarray(image), step)) for image in images])
+    return images if quality is None else np.stack([saved(image, quality)[1] for image in images])
 
 
 @torch.inference_mode()

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from nclforensics.data.histories import decode_jpeg, jpeg_bytes
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -21,6 +23,11 @@ def make_texture(height: int = 384, width: int = 384, *, seed: int = 0) -> NDArr
     colour = np.stack([_layer(rng, height, width, 24) for _ in range(3)], axis=2)
     picture = 128 + 5 * levels[:, :, None] + 6 * colour
     return np.asarray(np.clip(np.rint(picture), 0, 255), np.uint8)
+
+
+def saved(image: NDArray[np.uint8], quality: int, *, subsampling: str = "4:2:0") -> NDArray[np.uint8]:
+    """Return what is read of an image that was saved as JPEG, its grid at the corner."""
+    return decode_jpeg(jpeg_bytes(image, {"quality": quality, "colour_quality": quality, "subsampling": subsampling}))
 
 
 def _layer(rng: np.random.Generator, height: int, width: int, scale: int) -> NDArray[np.float32]:

@@ -11,14 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from nclforensics.data.histories import decode_jpeg, jpeg_bytes
 from nclforensics.errors import DeviceUnavailableError, ShapeError, UsageError
 from nclforensics.matching.copies import find_copies
 from nclforensics.pipelines import inference
 from nclforensics.pipelines.device import select_device
 from nclforensics.pipelines.inference import COPY_SCORE, Localizer, with_copies
 from tests.factories import make_image
-from tests.textures import make_texture
+from tests.textures import make_texture, saved
 from tests.tiny_model import make_network
 
 if TYPE_CHECKING:
@@ -102,8 +101,7 @@ def test_whole_blocks_are_analysed_from_where_the_grid_starts(monkeypatch: pytes
 
 def test_a_cropped_jpeg_scores_as_before_the_crop() -> None:
     """Where the crop lies inside of the photo, all traces stand where they stood."""
-    step = {"quality": 75, "colour_quality": 75, "subsampling": "4:4:4"}
-    photo = decode_jpeg(jpeg_bytes(make_texture(), step))
+    photo = saved(make_texture(), 75, subsampling="4:4:4")
     localizer = Localizer(make_network(), device=CPU)
     cropped = localizer.localize_with_copies(np.ascontiguousarray(photo[3:, 5:]))
     assert cropped.grid == (5, 3)

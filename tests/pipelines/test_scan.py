@@ -13,7 +13,6 @@ import pytest
 import torch
 
 from nclforensics.config import ScanConfig
-from nclforensics.data.histories import decode_jpeg, jpeg_bytes
 from nclforensics.errors import MissingInputError, OutputError, UsageError
 from nclforensics.networks.weights import LoadedModel, load_model
 from nclforensics.pipelines import examination, scan_engine
@@ -25,7 +24,7 @@ from nclforensics.pipelines.scan import scan_images
 from nclforensics.pipelines.scan_plan import digest_of_paths, plan_scan
 from nclforensics.results import ScanFinding, SkippedImage
 from tests.factories import make_image
-from tests.textures import make_texture
+from tests.textures import make_texture, saved
 from tests.tiny_model import write_model
 
 if TYPE_CHECKING:
@@ -122,8 +121,7 @@ def test_a_small_image_is_inconclusive(model: LoadedModel, tmp_path: Path) -> No
 
 def test_a_cropped_jpeg_is_noted(model: LoadedModel, tmp_path: Path) -> None:
     """Its grid starts elsewhere than at its corner: an examiner wants to know, whatever was found."""
-    step = {"quality": 75, "colour_quality": 75, "subsampling": "4:2:0"}
-    photo = decode_jpeg(jpeg_bytes(make_texture(), step))
+    photo = saved(make_texture(), 75)
     expected = {0: [], 3: ["JPEG blocks start at row 5, column 5, as after a crop: analysed on that grid"]}
     for start, noted in expected.items():
         path = tmp_path / f"{start}.png"

@@ -2,52 +2,39 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import cv2
 import numpy as np
 import pytest
 
-from nclforensics.data.histories import decode_jpeg, jpeg_bytes
 from nclforensics.data.quality.block_grid import find_grid
-from tests.textures import make_texture
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-
-def _saved(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
-    content = jpeg_bytes(
-        np.ascontiguousarray(image), {"quality": quality, "colour_quality": quality, "subsampling": "4:2:0"}
-    )
-    return decode_jpeg(content)
+from tests.textures import make_texture, saved
 
 
 @pytest.mark.parametrize("corner", [(0, 0), (3, 5), (7, 0), (0, 1)])
 def test_the_grid_of_a_cropped_jpeg_is_found(corner: tuple[int, int]) -> None:
     """From its pixels alone, also after it was saved once more at a high quality."""
     down, right = (-start % 8 for start in corner)
-    cropped = _saved(make_texture(), 75)[down:, right:]
+    cropped = saved(make_texture(), 75)[down:, right:]
     assert find_grid(cropped) == corner
-    assert find_grid(_saved(cropped, 98)) == corner
+    assert find_grid(saved(cropped, 98)) == corner
 
 
 def test_the_coarser_of_two_grids_wins() -> None:
     """What a strong last saving leaves starts at the corner, whatever was there before."""
-    assert find_grid(_saved(_saved(make_texture(), 90)[3:, 5:], 60)) == (0, 0)
+    assert find_grid(saved(saved(make_texture(), 90)[3:, 5:], 60)) == (0, 0)
 
 
 def test_a_large_image_is_judged_by_its_windows() -> None:
     """They start on the grid of its corner."""
     once = make_texture()
     large = np.tile(once, (1 + 1500 // once.shape[0], 1 + 1200 // once.shape[1], 1))[:1500, :1200]
-    assert find_grid(_saved(large, 75)[3:, 5:]) == (5, 3)
+    assert find_grid(saved(large, 75)[3:, 5:]) == (5, 3)
 
 
 def test_a_picture_without_a_grid_starts_at_its_corner() -> None:
     """Strips of pixels that were never in blocks do not agree; neither axis may be guessed."""
     assert find_grid(make_texture()) == (0, 0)
-    cropped = _saved(make_texture(), 75)[3:, 5:]
+    cropped = saved(make_texture(), 75)[3:, 5:]
     height, width = cropped.shape[:2]
     stretched = cv2.resize(cropped, (width, height * 13 // 10), interpolation=cv2.INTER_CUBIC)
     assert find_grid(np.asarray(stretched, np.uint8)) == (0, 0)
@@ -56,5 +43,5 @@ def test_a_picture_without_a_grid_starts_at_its_corner() -> None:
 @pytest.mark.parametrize("shape", [(1, 1), (7, 200), (17, 9), (64, 64)])
 def test_few_strips_convince_nobody(shape: tuple[int, int]) -> None:
     """Three strips may agree by chance."""
-    cropped = _saved(make_texture(), 75)[3:, 5:][: shape[0], : shape[1]]
+    cropped = saved(make_texture(), 75)[3:, 5:][: shape[0], : shape[1]]
     assert find_grid(cropped) == (0, 0)
