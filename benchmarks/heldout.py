@@ -3,11 +3,12 @@
     python -m benchmarks.heldout --photos DIR [--models ncl-lite-v4 ncl-lite-v5] [--samples 512] [--variants plain ...]
 
 The samples are those of the default forge: as it makes them, with all of them saved again as JPEG (quality 50 to 90),
-with small JPEGs as the web has them for hosts, and with such that were resized once saved, or cropped off their JPEG
-grid. Choices are made by these figures, so that the real sets stay unseen. Variants of reading the same weights:
+with small JPEGs as the web has them for hosts, and with such that were resized once saved (within the forge, by what
+it draws; or as finished pictures, by one factor), or cropped off their JPEG grid. Choices are made by these figures, so
+that the real sets stay unseen. Variants of reading the same weights:
 
 - plain: the network's scores.
-- grid: those of whole blocks from where the JPEG grid of the pixels starts, as a scan has them.
+- grid: those of whole blocks on the JPEG grid of the pixels, as a scan has them.
 - flips: the mean of the logits over the image and its three mirror images: four times the work.
 - copies: joined with what the copy matcher finds, as a scan does it; both-places: without telling copy from original.
 - consistency:W: to each cell's logit W times its self-consistency is added: how much nearer its embedding is, over the
@@ -25,6 +26,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -58,6 +60,15 @@ SETS: Final[dict[str, dict[str, Any]]] = {
     "web, cropped": WEB,
     "web, cropped and saved": WEB,
     "cropped": {},
+    "web, enlarged": WEB,
+    "web, enlarged and saved": WEB,
+    "web, reduced": WEB,
+}
+# Of the whole finished picture: the factor, and the JPEG quality that it is saved with after that.
+RESIZED: Final[dict[str, tuple[float, int | None]]] = {
+    "web, enlarged": (1.3, None),
+    "web, enlarged and saved": (1.3, 90),
+    "web, reduced": (0.8, None),
 }
 CROP: Final = np.s_[:, 3:243, 5:245]
 SAVED_AFTER_CROP: Final = {"web, cropped": None, "web, cropped and saved": 98, "cropped": None}  # JPEG qualities
@@ -94,6 +105,10 @@ def main() -> None:
         images, masks = drawn(Forge(pool, ForgeConfig(**SETS[set_name]), SEED), arguments.samples)
         if set_name in SAVED_AFTER_CROP:
             images, masks = saved_after(images[CROP], SAVED_AFTER_CROP[set_name]), masks[CROP]
+        if set_name in RESIZED:
+            factor, quality = RESIZED[set_name]
+            images, masks = resized(images, masks, factor)
+            images = saved_after(images, quality)
         first: Figures | None = None
         for model, network in networks.items():
             for variant in arguments.variants:
@@ -106,6 +121,17 @@ def drawn(forge: Forge, count: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_
     """Return the first samples of a forge: images (N, S, S, 3) and masks (N, S, S)."""
     samples = [forge.sample(index) for index in range(count)]
     return np.stack([sample.image for sample in samples]), np.stack([sample.mask for sample in samples])
+
+
+def resized(
+    images: NDArray[np.uint8], masks: NDArray[np.bool_], factor: float
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Return images and masks enlarged (cubic) or reduced (by area)."""
+    side = round(images.shape[1] * factor)
+    how = cv2.INTER_CUBIC if factor > 1 else cv2.INTER_AREA
+    larger = [cv2.resize(image, (side, side), interpolation=how) for image in images]
+    levels = [cv2.resize(mask.astype(np.uint8) * 255, (side, side), interpolation=cv2.INTER_AREA) for mask in masks]
+    return np.stack(larger).astype(np.uint8), np.stack(levels) > 127  # noqa: PLR2004 - at least half of a pixel
 
 
 def saved_after(images: NDArray[np.uint8], quality: int | None) -> NDArray[np.uint8]:

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import torch
 
+from nclforensics.data.quality.block_grid import BLOCK, BlockGrid
 from nclforensics.errors import UnreadableImageError, UsageError
 from nclforensics.metrics.regions import evidence_score, regions_above
 from nclforensics.pipelines.decision import decide, score_meaning
@@ -131,7 +132,7 @@ class Examiner:
             format=loaded.format,
             decoder=loaded.decoder,
             orientation=loaded.orientation,
-            notes=(*loaded.notes, *_grid_notes(*localization.grid)),
+            notes=(*loaded.notes, *_grid_notes(localization.grid)),
             decision=decision,
             reason=reason,
             image_score=score,
@@ -151,9 +152,13 @@ class Examiner:
         return finding, files
 
 
-def _grid_notes(row: int, column: int) -> tuple[str, ...]:
-    if (row, column) == (0, 0):
+def _grid_notes(grid: BlockGrid) -> tuple[str, ...]:
+    if grid.resized:
+        across, down = (f"{axis.period / BLOCK:.3f}" for axis in (grid.columns, grid.rows))
+        return (f"JPEG blocks were resized, {across} x {down}, after a saving: analysed at the size they had",)
+    if grid == BlockGrid.starting_at(0, 0):
         return ()
+    row, column = int(grid.rows.start), int(grid.columns.start)
     return (f"JPEG blocks start at row {row}, column {column}, as after a crop: analysed on that grid",)
 
 

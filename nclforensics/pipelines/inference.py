@@ -9,7 +9,8 @@ core lets every pixel of the core see what it sees in one piece. Each tile is en
 then to be decoded, so that only one tile's features are held.
 
 What the network sees is whole blocks of the JPEG grid: it reads traces block by block from the first pixel on, and of a
-picture that was cropped after it was saved it would see them all out of place (docs/experiments.md, row 28).
+picture that was cropped or resized after it was saved it would see them all out of place (docs/experiments.md, rows 28
+and 30). A resized picture is brought back to blocks of 8 x 8 pixels, and its scores are mapped onto its own pixels.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast
 import numpy as np
 import torch
 
-from nclforensics.data.quality.block_grid import BLOCK, find_grid
+from nclforensics.data.quality.block_grid import BLOCK, BlockGrid, find_grid
+from nclforensics.data.quality.resized_grid import find_resized_grid
 from nclforensics.errors import ShapeError, UsageError
 from nclforensics.matching.copies import WORKING_THRESHOLD, find_copies
 from nclforensics.networks.encoder import EncoderFeatures
@@ -28,6 +30,7 @@ from nclforensics.networks.fused import fold_batch_norms
 from nclforensics.networks.pivot import FINE
 from nclforensics.networks.strips import CELL_STRIP, in_strips
 from nclforensics.pipelines.heap import release_free_memory
+from nclforensics.pipelines.restoration import Restoration
 from nclforensics.pipelines.tiling import Area, Span, cut_area, widened
 
 if TYPE_CHECKING:
@@ -60,13 +63,13 @@ class Localization(NamedTuple):
     Attributes:
         score_map: Float32 (H, W) in [0, 1].
         copies: The copies whose places it marks, surest first.
-        grid: Row and column, 0 to 7, where the blocks start that were analysed.
+        grid: Where the blocks lie that were analysed.
         tiles: Into how many the image was cut.
     """
 
     score_map: NDArray[np.float32]
     copies: tuple[CopiedRegion, ...]
-    grid: tuple[int, int]
+    grid: BlockGrid
     tiles: int
 
 
@@ -128,21 +131,41 @@ class Localizer:
         """
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:  # noqa: PLR2004
             raise ShapeError(f"Expected an image (H, W, 3) of uint8, got {image.shape} of {image.dtype}.")
-        grid = find_grid(image) if self.network.block_grid else (0, 0)
-        rows, columns = (self._analysed(*axis) for axis in zip(image.shape[:2], grid, strict=True))
-        score_map = np.empty(image.shape[:2], dtype=np.float32)
+        grid = self._grid(image)
         with ExitStack() as stack:
             if self.precision == "bf16":
                 stack.enter_context(torch.autocast(self.device.type, dtype=torch.bfloat16))
             if self.device.type == "cuda":
                 stack.enter_context(exact_convolutions())
-            tiles = self._localize(image[rows, columns], score_map[rows, columns])
-        _repeat_border(score_map, rows, columns)
+            score_map, tiles = (self._restored if grid.resized else self._cut)(image, grid)
         if not self.network.copy_matcher:
             return Localization(score_map, (), grid, tiles)
         found = find_copies(image, scores=score_map, both_places=self._both_places)
         copies = tuple(copy for copy in found.regions if copy.score > WORKING_THRESHOLD)
         return Localization(with_copies(score_map, found), copies, grid, tiles)
+
+    def _grid(self, image: NDArray[np.uint8]) -> BlockGrid:
+        if not self.network.block_grid:
+            return BlockGrid.starting_at(0, 0)
+        return find_resized_grid(image) or BlockGrid.starting_at(*find_grid(image))
+
+    def _restored(self, image: NDArray[np.uint8], grid: BlockGrid) -> tuple[NDArray[np.float32], int]:
+        """Return the score map of a resized picture, and the number of tiles."""
+        restoration = Restoration(grid, image.shape)
+        restored = restoration.restored(image)
+        scores = np.empty(restored.shape[:2], dtype=np.float32)
+        tiles = self._localize(restored, scores)
+        return restoration.mapped_back(scores), tiles
+
+    def _cut(self, image: NDArray[np.uint8], grid: BlockGrid) -> tuple[NDArray[np.float32], int]:
+        """Return the score map of a picture that is analysed as it is, and the number of tiles."""
+        rows, columns = (
+            self._analysed(length, int(axis.start)) for length, axis in zip(image.shape[:2], grid, strict=True)
+        )
+        score_map = np.empty(image.shape[:2], dtype=np.float32)
+        tiles = self._localize(image[rows, columns], score_map[rows, columns])
+        _repeat_border(score_map, rows, columns)
+        return score_map, tiles
 
     def _analysed(self, length: int, start: int) -> slice:
         """Return the part of an axis that the network sees: whole blocks from `start` on, or all of a short axis."""

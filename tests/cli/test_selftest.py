@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from nclforensics.cli.app import main
+from nclforensics.data.quality.block_grid import BlockGrid
 from nclforensics.pipelines.inference import Localization, Localizer
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def test_other_results_end_with_20(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     """The outcome says how far off they are, and the error what to do."""
 
     def constant(_: Localizer, image: NDArray[np.uint8]) -> Localization:
-        return Localization(np.full(image.shape[:2], 0.5, np.float32), (), (0, 0), 1)
+        return Localization(np.full(image.shape[:2], 0.5, np.float32), (), BlockGrid.starting_at(0, 0), 1)
 
     monkeypatch.setattr(Localizer, "localize_with_copies", constant)
     assert _run() == 20

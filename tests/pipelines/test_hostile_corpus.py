@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from nclforensics.config import ScanConfig
+from nclforensics.data.quality.block_grid import BlockGrid
 from nclforensics.networks.weights import load_model
 from nclforensics.pipelines import scan_engine
 from nclforensics.pipelines.inference import Localization, Localizer
@@ -86,7 +87,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 
 
 def _nothing_found(_: Localizer, pixels: NDArray[np.uint8]) -> Localization:
-    return Localization(np.zeros(pixels.shape[:2], np.float32), (), (0, 0), 1)
+    return Localization(np.zeros(pixels.shape[:2], np.float32), (), BlockGrid.starting_at(0, 0), 1)
 
 
 def _write(folder: Path, files: dict[str, bytes]) -> set[str]:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from nclforensics.data.quality.block_grid import AxisGrid, BlockGrid
 from nclforensics.errors import DeviceUnavailableError, ShapeError, UsageError
 from nclforensics.matching.copies import find_copies
 from nclforensics.pipelines import inference
@@ -90,10 +91,10 @@ def test_whole_blocks_are_analysed_from_where_the_grid_starts(monkeypatch: pytes
     network = make_network()
     monkeypatch.setattr(inference, "find_grid", lambda _: (5, 3))
     found = Localizer(network, device=CPU).localize_with_copies(image)
-    assert found.grid == (5, 3)
+    assert found.grid == BlockGrid.starting_at(5, 3)
     network.block_grid = False
     blocks = Localizer(network, device=CPU).localize_with_copies(image[5:125, 3:195])
-    assert blocks.grid == (0, 0)
+    assert blocks.grid == BlockGrid.starting_at(0, 0)
     expected = np.pad(blocks.score_map, ((5, 5), (3, 5)), mode="edge")
     assert np.array_equal(found.score_map, expected)
     assert found.score_map.std() > 0
@@ -104,9 +105,34 @@ def test_a_cropped_jpeg_scores_as_before_the_crop() -> None:
     photo = saved(make_texture(), 75, subsampling="4:4:4")
     localizer = Localizer(make_network(), device=CPU)
     cropped = localizer.localize_with_copies(np.ascontiguousarray(photo[3:, 5:]))
-    assert cropped.grid == (5, 3)
+    assert cropped.grid == BlockGrid.starting_at(5, 3)
     expected = localizer.localize(np.ascontiguousarray(photo[8:, 8:]))
     assert np.abs(cropped.score_map[5:, 3:] - expected).max() < TILE_TOLERANCE
+
+
+def test_a_resized_jpeg_scores_as_before_the_resizing() -> None:
+    """Blocks of 10 pixels are brought back to 8, and the scores to the picture's own pixels."""
+    photo = saved(make_texture(), 75, subsampling="4:4:4")
+    network = make_network()
+    localizer = Localizer(network, device=CPU)
+    larger = np.asarray(cv2.resize(photo, (480, 480), interpolation=cv2.INTER_CUBIC), np.uint8)
+    resized = localizer.localize_with_copies(larger)
+    assert resized.grid == BlockGrid(AxisGrid(10, 0), AxisGrid(10, 0))
+    assert resized.score_map.shape == (480, 480)
+    before = localizer.localize(photo)
+    expected = cv2.resize(before, (480, 480), interpolation=cv2.INTER_LINEAR)
+    network.block_grid = False
+    as_it_is = Localizer(network, device=CPU).localize(larger)
+    assert np.abs(resized.score_map - expected).mean() < 0.5 * np.abs(as_it_is - expected).mean()
+
+
+def test_a_model_without_the_grid_sees_the_picture_as_it_is() -> None:
+    """Neither cut nor resized: so it was calibrated."""
+    photo = saved(make_texture(), 75)
+    network = make_network()
+    network.block_grid = False
+    larger = np.asarray(cv2.resize(photo, (480, 480), interpolation=cv2.INTER_CUBIC), np.uint8)
+    assert Localizer(network, device=CPU).localize_with_copies(larger).grid == BlockGrid.starting_at(0, 0)
 
 
 def test_the_halo_of_decoded_squares_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:

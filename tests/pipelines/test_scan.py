@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from nclforensics.config import ScanConfig
+from nclforensics.data.quality.block_grid import BlockGrid
 from nclforensics.errors import MissingInputError, OutputError, UsageError
 from nclforensics.networks.weights import LoadedModel, load_model
 from nclforensics.pipelines import examination, scan_engine
@@ -321,7 +322,7 @@ def test_scores_that_are_no_numbers_are_no_finding(
     model: LoadedModel, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An empty mask made of NaN would read as "no localized evidence"."""
-    nothing = Localization(np.full((80, 96), np.nan, np.float32), (), (0, 0), 1)
+    nothing = Localization(np.full((80, 96), np.nan, np.float32), (), BlockGrid.starting_at(0, 0), 1)
     monkeypatch.setattr(Localizer, "localize_with_copies", lambda *_: nothing)
     (outcome,) = _scan(model, [photos / "a.png"], tmp_path / "out")
     assert isinstance(outcome, SkippedImage)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from nclforensics.data.quality.block_grid import BlockGrid
 from nclforensics.errors import OutputError
 from nclforensics.networks.weights import LoadedModel, load_model
 from nclforensics.pipelines import outputs, scan_engine
@@ -112,7 +113,7 @@ def test_the_number_of_images_under_way_is_bounded(
     def held_up(_: Localizer, image: NDArray[np.uint8]) -> Localization:
         time.sleep(0.02)
         seen.append(len(read) - len(seen))
-        return Localization(np.zeros(image.shape[:2], np.float32), (), (0, 0), 1)
+        return Localization(np.zeros(image.shape[:2], np.float32), (), BlockGrid.starting_at(0, 0), 1)
 
     monkeypatch.setattr(DecoderPool, "submit", submit)
     monkeypatch.setattr(Localizer, "localize_with_copies", held_up)

@@ -7,7 +7,7 @@ savings the coarser grid wins.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -24,6 +24,30 @@ _STRONGEST_EDGE: Final = 16.0
 # A grid elsewhere than at the corner is believed where so large a share of the strips agrees, and so many of them.
 _CONVINCING_SHARE: Final = 0.4
 _FEWEST_VOTES: Final = 5
+
+
+class AxisGrid(NamedTuple):
+    """Block boundaries along an axis, at start + k period, in pixels from where the picture begins."""
+
+    period: float
+    start: float
+
+
+class BlockGrid(NamedTuple):
+    """Where the blocks of a picture lie."""
+
+    rows: AxisGrid
+    columns: AxisGrid
+
+    @property
+    def resized(self) -> bool:
+        """Whether blocks are not 8 pixels high and wide."""
+        return (self.rows.period, self.columns.period) != (BLOCK, BLOCK)
+
+    @classmethod
+    def starting_at(cls, row: int, column: int) -> BlockGrid:
+        """Return the grid of blocks of 8 x 8 pixels, one of which starts there."""
+        return cls(AxisGrid(BLOCK, row), AxisGrid(BLOCK, column))
 
 
 def find_grid(pixels: NDArray[np.uint8]) -> tuple[int, int]:

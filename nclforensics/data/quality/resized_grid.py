@@ -1,0 +1,139 @@
+"""Where the JPEG blocks of a picture lie that was resized after it was saved: every so many pixels, but not every 8.
+
+Boundaries of another period (`boundary_lines`) are believed for one of two reasons:
+
+- whole: rows and columns show one factor, and blocks start at the corner, as if the picture was resized as a whole;
+- free: rows and columns show any period and start, each by itself and together more clearly.
+
+Resizing leaves a pattern of its own. Reduced or enlarged by p / 8, a picture repeats itself every q pixels where
+8 / p = 1 + a / q or 1 - a / q, and such a repetition looks like boundaries too. So of the strongest period q the
+periods p that explain it are looked at, and one of them is taken where it shows itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from nclforensics.data.quality.block_grid import BLOCK, AxisGrid, BlockGrid
+from nclforensics.data.quality.boundary_lines import LONGEST, PHASES, SHORTEST, boundary_combs
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from nclforensics.data.quality.boundary_lines import Combs
+
+    Numbers = NDArray[np.float64]
+
+SMALLEST: Final = 96  # pixels; a shorter axis has too few blocks
+LARGEST: Final = 32_766  # pixels; OpenCV warps no longer axis
+# Standard deviations; docs/decision.md has how often pictures that were not resized reach them.
+_WHOLE: Final = 3.9
+_FREE: Final = 3.4
+# Of the strongest period's evidence: what makes a period that explains it, or twice the period, the better reading.
+_EXPLAINS: Final = 0.6
+_DOUBLE: Final = 0.8
+_SHOWS: Final = 3.0  # standard deviations; the least evidence of a period that explains another
+_CYCLES: Final = (1, 3)  # the repetitions that were seen to be taken for boundaries
+_SAME: Final = 1.5  # pixels over the whole axis; two periods that differ by less are one
+_DISTINCT: Final = 4.0
+_NEAR_CORNER: Final = 1.0  # pixels; a start so near to the border is the border,
+_NEAR_WHOLE: Final = 0.6  # where the number of pixels before the resizing is so near to a whole one
+
+
+class _Reading(NamedTuple):
+    """A grid and the evidence for it, without the strongest line: the sum of both axes and the weaker one's."""
+
+    grid: BlockGrid
+    joint: float
+    weaker: float
+
+
+def find_resized_grid(pixels: NDArray[np.uint8]) -> BlockGrid | None:
+    """Return the grid of a picture that was resized after it was saved; None unless there is evidence for one.
+
+    Args:
+        pixels: RGB, uint8 (H, W, 3); of a large picture some strips are looked at.
+    """
+    if min(pixels.shape[:2]) < SMALLEST or max(pixels.shape[:2]) > LARGEST:
+        return None
+    combs = boundary_combs(pixels)
+    free, whole = _free(combs, pixels.shape[:2]), _whole(combs, pixels.shape[:2])
+    if free.weaker > _FREE and free.joint > whole.joint:
+        return free.grid
+    return whole.grid if whole.joint > _WHOLE else None
+
+
+def _whole(combs: tuple[Combs, Combs], shape: tuple[int, ...]) -> _Reading:
+    """Return the best reading as a picture that was resized as a whole, both sides by one factor but for rounding."""
+    longer = int(shape[1] > shape[0])
+    long, short = shape[longer], shape[1 - longer]
+    originals = np.arange(int(np.ceil(long * BLOCK / LONGEST)), int(long * BLOCK / SHORTEST) + 1)
+    others = np.round(originals * (short / long)).astype(np.int64)[:, None] + (-1, 0, 1)
+    sides = (_at_corner(combs[longer], long, originals), _at_corner(combs[1 - longer], short, others))
+    closest = sides[1][0].argmax(axis=1)
+    place = np.arange(len(originals))
+    evidence = (sides[0][0] + sides[1][0][place, closest]) / np.sqrt(2)
+    best = _chosen(evidence, long * BLOCK / originals, long)
+    axes = (_resized(long, int(originals[best])), _resized(short, int(others[best, closest[best]])))
+    sober = (float(sides[0][1][best]), float(sides[1][1][best, closest[best]]))
+    rows, columns = axes[::-1] if longer else axes
+    return _Reading(BlockGrid(rows, columns), sum(sober) / np.sqrt(2), min(sober))
+
+
+def _at_corner(combs: Combs, length: int, originals: NDArray[np.int64]) -> tuple[Numbers, Numbers]:
+    """Return the evidence, with and without the strongest line, for an axis that had so many pixels."""
+    # The frequencies are evenly spaced, so the nearest one is found by division.
+    first, step = 1 / combs.periods[0], 1 / combs.periods[1] - 1 / combs.periods[0]
+    index = np.round((originals / (BLOCK * length) - first) / step).astype(np.int64)
+    rows = np.clip(index, 0, len(combs.periods) - 1)[..., None]
+    nearest = np.array([-1, 0, 1])  # a start at the border, but for a 32nd of a period
+    evidence, sober = combs.evidence[rows, nearest], combs.sober[rows, nearest]
+    best = evidence.argmax(axis=-1)[..., None]
+    return np.take_along_axis(evidence, best, axis=-1)[..., 0], np.take_along_axis(sober, best, axis=-1)[..., 0]
+
+
+def _free(combs: tuple[Combs, Combs], shape: tuple[int, ...]) -> _Reading:
+    """Return the best reading of each axis by itself."""
+    axes, sober = [], []
+    for comb, length in zip(combs, shape, strict=True):
+        best = _chosen(comb.evidence.max(axis=1), comb.periods, length)
+        phase = int(comb.evidence[best].argmax())
+        period = float(comb.periods[best])
+        axes.append(_snapped(length, AxisGrid(period, phase / PHASES * period)))
+        sober.append(float(comb.sober[best, phase]))
+    return _Reading(BlockGrid(*axes), sum(sober) / np.sqrt(2), min(sober))
+
+
+def _snapped(length: int, axis: AxisGrid) -> AxisGrid:
+    """Return the exact grid of an axis that starts at the border and had a whole number of pixels, or the axis."""
+    original = length * BLOCK / axis.period
+    near = min(axis.start, axis.period - axis.start) < _NEAR_CORNER and abs(original - round(original)) < _NEAR_WHOLE
+    return _resized(length, round(original)) if near else axis
+
+
+def _resized(length: int, original: int) -> AxisGrid:
+    return AxisGrid(length * BLOCK / original, 0.0)
+
+
+def _chosen(evidence: Numbers, periods: Numbers, length: int) -> int:
+    """Return the index of the strongest period, or of one that explains it."""
+    best = int(evidence.argmax())
+    strongest = float(periods[best])
+    explaining = [BLOCK * strongest / (strongest + sign * cycles) for cycles in _CYCLES for sign in (1, -1)]
+    distinct = [period for period in explaining if abs(period - strongest) / strongest * length > _DISTINCT]
+    shown = [index for period in distinct if (index := _strongest_near(evidence, periods, period, length)) is not None]
+    if shown:
+        index = max(shown, key=lambda at: float(evidence[at]))
+        if evidence[index] > max(_SHOWS, _EXPLAINS * evidence[best]):
+            return index
+    # Every second boundary of half the period is one of the period too.
+    double = _strongest_near(evidence, periods, 2 * strongest, length)
+    return double if double is not None and evidence[double] > _DOUBLE * evidence[best] else best
+
+
+def _strongest_near(evidence: Numbers, periods: Numbers, period: float, length: int) -> int | None:
+    """Return the index of the strongest period that is as good as the same along an axis; None if there is none."""
+    near = np.flatnonzero(np.abs(periods - period) / abs(period) * length < _SAME)
+    return int(near[evidence[near].argmax()]) if len(near) else None

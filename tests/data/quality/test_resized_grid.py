@@ -1,0 +1,97 @@
+"""The JPEG grid of a resized picture: found with its factor and place, and believed only where there is evidence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import pytest
+
+from nclforensics.data.quality.block_grid import AxisGrid
+from nclforensics.data.quality.resized_grid import LARGEST, SMALLEST, find_resized_grid
+from tests.textures import make_texture, saved
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SIDE = 384
+
+
+def _resized(picture: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    how = cv2.INTER_CUBIC if height > len(picture) else cv2.INTER_AREA
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=how), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("factor", "quality"), [(1.7, 90), (1.5, 75), (1.25, 90), (1.1, 90), (1.1, 75), (0.9, 75), (0.8, 75)]
+)
+def test_the_grid_of_a_resized_jpeg_is_found(factor: float, quality: int) -> None:
+    """With the factor to the pixel, and starting at the border."""
+    height, width = round(SIDE * factor), round(320 * factor)
+    grid = find_resized_grid(_resized(saved(make_texture(SIDE, 320), quality), height, width))
+    assert grid is not None
+    assert grid.resized
+    assert grid.rows == AxisGrid(height * 8 / SIDE, 0)
+    assert grid.columns == AxisGrid(width * 8 / 320, 0)
+
+
+@pytest.mark.parametrize(("quality", "last"), [(75, 98), (75, 95), (60, 95), (50, 88)])
+def test_a_last_saving_does_not_hide_it(quality: int, last: int) -> None:
+    """Its own grid is put aside, however much clearer it is."""
+    grid = find_resized_grid(saved(_resized(saved(make_texture(512, 512), quality), 640, 640), last))
+    assert grid is not None
+    assert grid.rows == grid.columns == AxisGrid(10, 0)
+
+
+def test_each_axis_may_have_its_own_factor_and_start() -> None:
+    """As after a crop, and where a picture was pulled to another shape."""
+    larger = _resized(saved(make_texture(), 75), 480, 552)
+    grid = find_resized_grid(larger[3:, 7:])
+    assert grid is not None
+    for axis, period, start in ((grid.rows, 10.0, 7.0), (grid.columns, 11.5, 4.5)):
+        assert axis.period == pytest.approx(period, abs=0.03)
+        assert axis.start == pytest.approx(start, abs=0.6)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_grid_is_found_where_nothing_was_resized(seed: int) -> None:
+    """In pixels that were never saved, that were saved once, or cropped and saved once more."""
+    picture = make_texture(seed=seed)
+    assert find_resized_grid(picture) is None
+    assert find_resized_grid(saved(picture, 75)) is None
+    assert find_resized_grid(saved(picture, 75)[3:, 5:]) is None
+    assert find_resized_grid(saved(saved(picture, 80)[3:, 5:], 85)) is None
+
+
+def test_what_resizing_itself_leaves_is_no_grid() -> None:
+    """The pixels repeat every 9, but the blocks every 7.2: the period that explains the other is taken."""
+    once = saved(make_texture(400, 400), 75)
+    grid = find_resized_grid(_resized(once, 360, 360))
+    assert grid is not None
+    assert grid.rows == grid.columns == AxisGrid(7.2, 0)
+
+
+def test_a_large_picture_is_judged_by_its_strips() -> None:
+    """Their places do not matter, and the factor is exact over the whole length."""
+    once = make_texture()
+    large = np.tile(once, (3, 4, 1))[: 8 * 140, : 8 * 180]
+    grid = find_resized_grid(_resized(saved(large, 75), 1400, 1800))
+    assert grid is not None
+    assert grid.rows == grid.columns == AxisGrid(10, 0)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (SMALLEST - 1, 300), (300, SMALLEST - 1)])
+def test_a_small_picture_has_too_few_blocks(shape: tuple[int, int]) -> None:
+    """It is not even looked at."""
+    assert find_resized_grid(make_texture()[: shape[0], : shape[1]]) is None
+
+
+def test_a_picture_too_long_to_be_warped_is_not_looked_at() -> None:
+    """OpenCV would refuse it."""
+    assert find_resized_grid(np.zeros((SMALLEST, LARGEST + 1, 3), np.uint8)) is None
+
+
+def test_an_even_picture_shows_nothing() -> None:
+    """No line is divided by a power of zero."""
+    assert find_resized_grid(np.full((200, 300, 3), 7, np.uint8)) is None
