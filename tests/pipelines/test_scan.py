@@ -131,6 +131,16 @@ def test_a_cropped_jpeg_is_noted(model: LoadedModel, tmp_path: Path) -> None:
         assert [note for note in finding.notes if "JPEG blocks" in note] == noted
 
 
+def test_a_resized_jpeg_is_noted(model: LoadedModel, tmp_path: Path) -> None:
+    """By how much, each way; its mask has the size of the file as always."""
+    photo = cv2.resize(saved(make_texture(384, 320), 75), (400, 480), interpolation=cv2.INTER_CUBIC)
+    (tmp_path / "resized.png").write_bytes(encode_png(np.asarray(photo, np.uint8)))
+    finding = _only(model, tmp_path / "resized.png", tmp_path / "masks")
+    expected = "JPEG blocks were resized, 1.250 x 1.250, after a saving: analysed at the size they had"
+    assert [note for note in finding.notes if "JPEG blocks" in note] == [expected]
+    assert _decoded(tmp_path / "masks" / finding.mask).shape == (480, 400)
+
+
 def test_an_unreadable_file_is_a_record(model: LoadedModel, photos: Path, tmp_path: Path) -> None:
     """A text file named .jpg is skipped with its reason and digest; the others are scanned."""
     outcomes = _scan(model, [photos], tmp_path / "out")
