@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 SHORTEST: Final = 5.0  # pixels; of what was reduced further, too little is left
 LONGEST: Final = 14.0  # pixels; enlarged to 175 %
+# A grid of 8 that shows in parts of a picture only has lines next to its own. Periods so near to 8, and such as differ
+# from it by less than a block over the whole picture, are not told from it.
+_NEAR_EIGHT: Final = 0.15
 PHASES: Final = 32  # starts that are looked at, of every period
 _HARMONICS: Final = 4  # enlarging leaves no finer ones
 _OVERSAMPLING: Final = 16  # of the frequencies: the period is exact to a fraction of a pixel over the whole picture
@@ -44,7 +47,7 @@ class Combs(NamedTuple):
     Attributes:
         periods: In pixels, falling, float64 (P,).
         evidence: Sum of the lines, in standard deviations of such a sum in noise, float64 (P, PHASES); a column stands
-            for a start of that many 32nds of the period.
+            for a start of that many 32nds of the period. Minus infinity where a period cannot be told from 8.
         sober: The same without the strongest line, so that no single one, which anything periodic may leave, decides.
     """
 
@@ -105,8 +108,12 @@ def _combs(profile: Numbers, size: int) -> Combs:
         total[within] += line
         count[within] += 1
         strongest[within] = np.maximum(strongest[within], line)
+    periods = size / index
     # The real part of a line of noise has half of its power.
-    return Combs(size / index, total / np.sqrt(count / 2), (total - strongest) / np.sqrt((count - 1) / 2))
+    evidence, sober = total / np.sqrt(count / 2), (total - strongest) / np.sqrt((count - 1) / 2)
+    eight = np.abs(periods - BLOCK) < max(_NEAR_EIGHT, BLOCK * BLOCK / len(profile))
+    evidence[eight] = sober[eight] = -np.inf
+    return Combs(periods, evidence, sober)
 
 
 def _whitened(spectrum: NDArray[np.complex128]) -> NDArray[np.complex128]:

@@ -24,6 +24,9 @@ def test_the_evidence_is_the_sum_of_lines_over_noise() -> None:
     around = np.pad(power, width // 2, mode="reflect")
     for at in range(0, len(combs.periods), 100):
         period = float(combs.periods[at])
+        if abs(period - 8) < 8 * 8 / len(profile):
+            assert np.isneginf([combs.evidence[at], combs.sober[at]]).all()
+            continue
         for phase in range(0, PHASES, 5):
             start, lines = phase / PHASES * period, []
             for harmonic in range(1, 5):
@@ -40,8 +43,9 @@ def test_the_evidence_is_the_sum_of_lines_over_noise() -> None:
 def test_the_evidence_counts_standard_deviations_of_noise() -> None:
     """Of noise, whatever its strength, the sums spread by one."""
     rng = np.random.default_rng(1)
-    spreads = [boundary_lines._combs(rng.normal(scale=scale, size=2000), 32768).evidence.std() for scale in (0.01, 5)]
-    assert spreads == pytest.approx([1, 1], abs=0.05)
+    for scale in (0.01, 5):
+        evidence = boundary_lines._combs(rng.normal(scale=scale, size=2000), 32768).evidence
+        assert evidence[np.isfinite(evidence)].std() == pytest.approx(1, abs=0.05)
 
 
 def test_periods_cover_what_is_looked_for() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import pytest
 
+from nclforensics.data.quality import resized_grid
 from nclforensics.data.quality.block_grid import AxisGrid
 from nclforensics.data.quality.resized_grid import LARGEST, SMALLEST, find_resized_grid
 from tests.textures import make_texture, saved
@@ -62,6 +64,33 @@ def test_no_grid_is_found_where_nothing_was_resized(seed: int) -> None:
     assert find_resized_grid(saved(picture, 75)) is None
     assert find_resized_grid(saved(picture, 75)[3:, 5:]) is None
     assert find_resized_grid(saved(saved(picture, 80)[3:, 5:], 85)) is None
+
+
+def test_a_grid_in_a_part_of_the_picture_is_none_of_almost_its_period() -> None:
+    """A part that was saved more strongly, and cut in, has lines next to those of 8."""
+    picture = saved(make_texture(640, 640), 95)
+    picture[96:360, 200:456] = saved(make_texture(640, 640), 30)[96:360, 200:456]
+    assert find_resized_grid(picture) is None
+
+
+def test_both_sides_are_named_right_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no axis convinces by itself, and the sides were rounded to other factors."""
+    monkeypatch.setattr(resized_grid, "_FREE", math.inf)
+    once = saved(make_texture(321, 403), 75)
+    for picture, first, second in ((once, 321, 403), (once.transpose(1, 0, 2), 403, 321)):
+        grid = find_resized_grid(_resized(picture, round(first * 1.27), round(second * 1.27)))
+        assert grid is not None
+        assert grid.rows == AxisGrid(round(first * 1.27) * 8 / first, 0)
+        assert grid.columns == AxisGrid(round(second * 1.27) * 8 / second, 0)
+
+
+def test_the_longer_of_two_periods_is_taken() -> None:
+    """Half of it has every second of its lines, and may by chance have more evidence."""
+    periods = np.linspace(14, 5, 901)
+    evidence = np.exp(-(((periods - 6.4) / 0.01) ** 2)) * 8
+    assert resized_grid._chosen(evidence, periods, 400) == evidence.argmax()
+    evidence += np.exp(-(((periods - 12.8) / 0.01) ** 2)) * 7
+    assert periods[resized_grid._chosen(evidence, periods, 400)] == pytest.approx(12.8)
 
 
 def test_what_resizing_itself_leaves_is_no_grid() -> None:
