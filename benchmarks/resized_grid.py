@@ -63,7 +63,7 @@ def main() -> None:
     }
     never = [photo[:400, :400] for photo in islice(shrunk_photos(arguments.photos, 0.37), arguments.pictures)]
     print(
-        f"{len(samples['web'])} pictures, {len(never)} of them never saved\n\n| not resized | a grid found |\n|---|---|"
+        f"{arguments.pictures} pictures of each kind, {len(never)} photos\n\n| not resized | a grid found |\n|---|---|"
     )
     for name, images in samples.items():
         _print_found(name, images)

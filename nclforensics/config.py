@@ -56,7 +56,7 @@ class ModelConfig:
         image_leak: How much of what lies above the image's logit it keeps, in (0, 1].
         copy_matcher: Whether the score map also gets what `nclforensics.matching` finds, which takes about as long as
             the network; the model is then calibrated with it.
-        block_grid: Whether images are cut to whole blocks of their JPEG grid first; the model is calibrated with it.
+        block_grid: Whether images are analysed on their JPEG grid, wherever it lies; the model is calibrated with it.
     """
 
     encoder: EncoderName = "lite"

@@ -120,7 +120,7 @@ class PivotNetwork(nn.Module):
         halo: Overlap in pixels that a tile needs on each side for its interior to equal the untiled result.
         decode_halo: The same for a part of the features that is decoded by itself.
         copy_matcher: Whether the network was calibrated together with the copy-move matcher, which is no part of it.
-        block_grid: Whether it was calibrated on images cut to whole blocks of their JPEG grid.
+        block_grid: Whether it was calibrated on images analysed on their JPEG grid, wherever it lies.
     """
 
     mean: Tensor
