@@ -26,14 +26,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.quality_facts import saved
+from benchmarks.quality_facts import resized, saved
 from nclforensics.config import ForgeConfig
 from nclforensics.data.forge import Forge
 from nclforensics.data.photos import PhotoPool
@@ -107,7 +106,7 @@ def main() -> None:
             images, masks = saved_after(images[CROP], SAVED_AFTER_CROP[set_name]), masks[CROP]
         if set_name in RESIZED:
             factor, quality = RESIZED[set_name]
-            images, masks = resized(images, masks, factor)
+            images, masks = samples_resized(images, masks, factor)
             images = saved_after(images, quality)
         first: Figures | None = None
         for model, network in networks.items():
@@ -123,15 +122,13 @@ def drawn(forge: Forge, count: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_
     return np.stack([sample.image for sample in samples]), np.stack([sample.mask for sample in samples])
 
 
-def resized(
+def samples_resized(
     images: NDArray[np.uint8], masks: NDArray[np.bool_], factor: float
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Return images and masks enlarged (cubic) or reduced (by area)."""
-    side = round(images.shape[1] * factor)
-    how = cv2.INTER_CUBIC if factor > 1 else cv2.INTER_AREA
-    larger = [cv2.resize(image, (side, side), interpolation=how) for image in images]
-    levels = [cv2.resize(mask.astype(np.uint8) * 255, (side, side), interpolation=cv2.INTER_AREA) for mask in masks]
-    return np.stack(larger).astype(np.uint8), np.stack(levels) > 127  # noqa: PLR2004 - at least half of a pixel
+    how = "cubic" if factor > 1 else "area"
+    levels = np.stack([resized(mask.astype(np.uint8) * 255, factor, "area") for mask in masks])
+    return np.stack([resized(image, factor, how) for image in images]), levels > 127  # noqa: PLR2004 - half of a pixel
 
 
 def saved_after(images: NDArray[np.uint8], quality: int | None) -> NDArray[np.uint8]:

@@ -45,7 +45,12 @@ LAST: Final = (None, 98, 95, 90, 80, 70, 50)
 EARLIER: Final = (None, 30, 40, 50, 60, 70, 75, 80, 85, 90, 92, 95)
 FACTORS: Final = ((1.0, "none"), (0.75, "area"), (0.9, "cubic"), (1.3, "cubic"), (1.5, "cubic"), (1.5, "linear"))
 FACTORS_UP: Final = ((1.8, "cubic"), (2.0, "cubic"), (2.6, "cubic"))
-INTERPOLATIONS: Final = {"area": cv2.INTER_AREA, "cubic": cv2.INTER_CUBIC, "linear": cv2.INTER_LINEAR}
+INTERPOLATIONS: Final = {
+    "area": cv2.INTER_AREA,
+    "cubic": cv2.INTER_CUBIC,
+    "linear": cv2.INTER_LINEAR,
+    "lanczos": cv2.INTER_LANCZOS4,
+}
 QUALITIES: Final = (None, 95, 90, 85, 80, 75, 70, 60, 50, 40)
 
 
