@@ -132,17 +132,40 @@ class Localizer:
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:  # noqa: PLR2004
             raise ShapeError(f"Expected an image (H, W, 3) of uint8, got {image.shape} of {image.dtype}.")
         grid = self._grid(image)
-        with ExitStack() as stack:
-            if self.precision == "bf16":
-                stack.enter_context(torch.autocast(self.device.type, dtype=torch.bfloat16))
-            if self.device.type == "cuda":
-                stack.enter_context(exact_convolutions())
+        with self._arithmetic():
             score_map, tiles = (self._restored if grid.resized else self._cut)(image, grid)
         if not self.network.copy_matcher:
             return Localization(score_map, (), grid, tiles)
         found = find_copies(image, scores=score_map, both_places=self._both_places)
         copies = tuple(copy for copy in found.regions if copy.score > WORKING_THRESHOLD)
         return Localization(with_copies(score_map, found), copies, grid, tiles)
+
+    @torch.inference_mode()
+    def image_sums(self, image: NDArray[np.uint8]) -> torch.Tensor:
+        """Return what the image head reads of an image, RGB (H, W, 3) uint8: shape (1, 4 + 6F), float32, on the CPU.
+
+        Raises:
+            UsageError: If the network has no image head.
+        """
+        grid = self._grid(image)
+        if grid.resized:
+            seen = Restoration(grid, image.shape).restored(image)
+        else:
+            seen = image[self._whole_blocks(image, grid)]
+        with self._arithmetic():
+            sums, _ = self._decoded(seen, np.empty(seen.shape[:2], dtype=np.float32))
+        if sums is None:
+            raise UsageError("Expected a network with an image head, found one without.")
+        return sums.float().cpu()
+
+    def _arithmetic(self) -> ExitStack:
+        """Return the context in which the network computes."""
+        stack = ExitStack()
+        if self.precision == "bf16":
+            stack.enter_context(torch.autocast(self.device.type, dtype=torch.bfloat16))
+        if self.device.type == "cuda":
+            stack.enter_context(exact_convolutions())
+        return stack
 
     def _grid(self, image: NDArray[np.uint8]) -> BlockGrid:
         if not self.network.block_grid:
@@ -159,13 +182,18 @@ class Localizer:
 
     def _cut(self, image: NDArray[np.uint8], grid: BlockGrid) -> tuple[NDArray[np.float32], int]:
         """Return the score map of a picture that is analysed as it is, and the number of tiles."""
-        rows, columns = (
-            self._analysed(length, int(axis.start)) for length, axis in zip(image.shape[:2], grid, strict=True)
-        )
+        rows, columns = self._whole_blocks(image, grid)
         score_map = np.empty(image.shape[:2], dtype=np.float32)
         tiles = self._localize(image[rows, columns], score_map[rows, columns])
         _repeat_border(score_map, rows, columns)
         return score_map, tiles
+
+    def _whole_blocks(self, image: NDArray[np.uint8], grid: BlockGrid) -> tuple[slice, slice]:
+        """Return the rows and the columns of an image that the network sees."""
+        rows, columns = (
+            self._analysed(length, int(axis.start)) for length, axis in zip(image.shape[:2], grid, strict=True)
+        )
+        return rows, columns
 
     def _analysed(self, length: int, start: int) -> slice:
         """Return the part of an axis that the network sees: whole blocks from `start` on, or all of a short axis."""
@@ -174,17 +202,22 @@ class Localizer:
 
     def _localize(self, image: NDArray[np.uint8], logits: NDArray[np.float32]) -> int:
         """Write the scores of an image into a map of its size, and return the number of tiles."""
-        tiles = self._tiles(*image.shape[:2])
-        statistics, whole = self._statistics(image, tiles)
-        sums: torch.Tensor | None = None
-        for tile in tiles:
-            sums = _added(sums, self._decode(image, tile, whole or self._encode(image, tile), statistics, logits))
+        sums, tiles = self._decoded(image, logits)
         image_logit = self.network.image_logit(None if sums is None else sums.float())
         for start in range(0, len(logits), STRIP):  # in strips: the whole map may take gigabytes
             strip = torch.from_numpy(logits[start : start + STRIP])[None, None].to(self.device)
             scores = self.network.score_logits(strip, image_logit)[0, 0].sigmoid()
             logits[start : start + STRIP] = scores.cpu().numpy()
-        return len(tiles)
+        return tiles
+
+    def _decoded(self, image: NDArray[np.uint8], logits: NDArray[np.float32]) -> tuple[torch.Tensor | None, int]:
+        """Write an image's logits into a map of its size, and return the image head's sums and the number of tiles."""
+        tiles = self._tiles(*image.shape[:2])
+        statistics, whole = self._statistics(image, tiles)
+        sums: torch.Tensor | None = None
+        for tile in tiles:
+            sums = _added(sums, self._decode(image, tile, whole or self._encode(image, tile), statistics, logits))
+        return sums, len(tiles)
 
     def _statistics(self, image: NDArray[np.uint8], tiles: list[Area]) -> tuple[torch.Tensor, Features | None]:
         """Return the mean of the context statistics over all cells, (1, K), and the features where one tile is all."""

@@ -100,6 +100,37 @@ def test_whole_blocks_are_analysed_from_where_the_grid_starts(monkeypatch: pytes
     assert found.score_map.std() > 0
 
 
+@pytest.mark.parametrize("tiled", [False, True], ids=["whole", "tiled"])
+def test_the_sums_are_those_that_the_image_head_reads(tiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: FBT001
+    """Of the whole blocks on the grid, in one piece or in tiles."""
+    image, network = _textured(150, 530), make_network()
+    monkeypatch.setattr(inference, "find_grid", lambda _: (5, 3))
+    localizer = _tiling_localizer(network) if tiled else Localizer(network, device=CPU)
+    sums = localizer.image_sums(image)
+    with torch.inference_mode():
+        blocks = torch.from_numpy(np.ascontiguousarray(image[5:149, 3:523])).permute(2, 0, 1)[None].float() / 255
+        expected = network.image_sums(network(blocks))
+    assert expected is not None
+    assert sums.dtype == torch.float32
+    torch.testing.assert_close(sums, expected, rtol=1e-3, atol=1e-3)
+    assert expected[0, 0] == 18 * 65
+
+
+def test_the_sums_of_a_resized_picture_are_those_at_its_former_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a scan sees it."""
+    grid = BlockGrid(AxisGrid(10.0, 0.0), AxisGrid(10.0, 0.0))
+    monkeypatch.setattr(inference, "find_resized_grid", lambda _: grid)
+    assert Localizer(make_network(), device=CPU).image_sums(_textured(200, 300))[0, 0] == 20 * 30
+
+
+def test_a_network_without_an_image_head_has_no_sums() -> None:
+    """The error names what is missing."""
+    network = make_network()
+    network.image_head = None
+    with pytest.raises(UsageError, match="image head"):
+        Localizer(network, device=CPU).image_sums(make_image(64, 64))
+
+
 def test_a_cropped_jpeg_scores_as_before_the_crop() -> None:
     """Where the crop lies inside of the photo, all traces stand where they stood."""
     photo = saved(make_texture(), 75, subsampling="4:4:4")

@@ -1,0 +1,149 @@
+"""Fit a model's image head anew on what scans see, all other weights left as they are, and calibrate the model anew.
+
+    python scripts/fit_image_head.py --config head.toml --photos DIR --out DIR [--samples 256:6000 512:1500]
+
+The head reads sums over the cells of an image (`ImageHead.sums`), 388 numbers of `lite`. So the sums of samples from
+the forge are computed once, as a scan computes them, on the picture's JPEG grid and with resizing undone (a training
+sees samples as the forge makes them), and the head is trained on them for some epochs in less than a minute.
+
+The configuration is a run's: `[train] initial` names the model, `[forge]` makes the samples, `[train] seed` draws them.
+--samples says how many there are of each side in pixels. Photos are those that the model was trained on; a tenth is
+held back as there, and calibrates. --out gets a model folder without a card, whose name becomes the model's. Sums are
+kept in --out/sums until the model is saved: an interrupted run goes on there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch.nn import functional as F
+
+from nclforensics.config import RunConfig, load_config
+from nclforensics.data.forge import Forge
+from nclforensics.data.photos import PhotoPool
+from nclforensics.networks.weights import LoadedModel, load_model, save_model
+from nclforensics.pipelines.calibrate import calibrate
+from nclforensics.pipelines.device import select_device
+from nclforensics.pipelines.inference import Localizer
+from nclforensics.pipelines.seeding import derived_seed
+from nclforensics.pipelines.training_data import SPLIT_SEED, open_sources
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+    from nclforensics.networks.image_head import ImageHead
+
+CHUNK: Final = 250  # samples a file of --out/sums
+EPOCHS: Final = 6
+BATCH: Final = 64
+LEARNING_RATE: Final = 3e-4
+WEIGHT_DECAY: Final = 0.05
+
+
+def main() -> None:
+    """Compute the sums, fit, calibrate, save."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--photos", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--samples", nargs="+", type=_side_and_count, default=[(256, 6000), (512, 1500)])
+    arguments = parser.parse_args()
+    config = load_config(arguments.config)
+    model = load_model(config.train.initial)
+    model.network.block_grid = config.model.block_grid
+    localizer = Localizer(model.network, device=select_device("auto"))
+    pool, _ = PhotoPool.split_folder(arguments.photos, validation_share=config.train.validation_share, seed=SPLIT_SEED)
+    sums, forged = [], []
+    for side, count in arguments.samples:
+        forge = Forge(
+            pool, dataclasses.replace(config.forge, size=side), derived_seed(config.train.seed, f"head {side}")
+        )
+        for chunk in chunks(localizer, forge, count, arguments.out / "sums" / f"{model.sha256[:12]}-{side}"):
+            sums.append(chunk["sums"])
+            forged.append(chunk["forged"])
+    head = model.network.image_head
+    assert head is not None  # `image_sums` has refused a network without one
+    loss = fit(head, torch.cat(sums), torch.cat(forged), seed=config.train.seed)
+    print(f"\nfitted on {len(torch.cat(forged))} samples, last epoch's loss {loss:.4f}", file=sys.stderr)
+    save(model, config, arguments.photos, arguments.out, samples=len(torch.cat(forged)))
+
+
+def chunks(localizer: Localizer, forge: Forge, count: int, folder: Path) -> Iterator[dict[str, Tensor]]:
+    """Yield the sums (CHUNK, K) and labels (CHUNK,) of a forge's samples; those on disk are read."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for first in range(0, count, CHUNK):
+        path = folder / f"{first:06d}.safetensors"
+        if not path.exists():
+            samples = [forge.sample(index) for index in range(first, min(first + CHUNK, count))]
+            chunk = {
+                "sums": torch.cat([localizer.image_sums(sample.image) for sample in samples]),
+                "forged": torch.tensor([bool(sample.mask.any()) for sample in samples], dtype=torch.float32),
+            }
+            save_file(chunk, path.with_suffix(".part"))
+            path.with_suffix(".part").replace(path)
+        print(f"\r{forge.config.size} pixels: {min(first + CHUNK, count)} samples", end="", file=sys.stderr, flush=True)
+        yield load_file(path)
+
+
+def fit(head: ImageHead, sums: Tensor, forged: Tensor, *, seed: int) -> float:
+    """Train a head in place: AdamW, cosine schedule to 0, binary cross-entropy.
+
+    Args:
+        head: Where it starts from counts.
+        sums: Shape (N, K).
+        forged: Shape (N,), 1 for a sample with any tampered pixel and 0 for an authentic one.
+        seed: Orders the samples.
+
+    Returns:
+        The mean loss of the last epoch.
+    """
+    optimizer = torch.optim.AdamW(head.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    steps = EPOCHS * -(-len(sums) // BATCH)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    rng = np.random.default_rng(seed)
+    total = 0.0
+    for _ in range(EPOCHS):
+        total = 0.0
+        for batch in torch.split(torch.from_numpy(rng.permutation(len(sums))), BATCH):
+            loss = F.binary_cross_entropy_with_logits(head(sums[batch]), forged[batch])
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]  # torch's annotation
+            optimizer.step()
+            schedule.step()
+            total += loss.item() * len(batch)
+    return total / len(sums)
+
+
+def save(model: LoadedModel, config: RunConfig, photos: Path, out: Path, *, samples: int) -> None:
+    """Calibrate on the photos held back, and write the model folder."""
+    model.network.copy_matcher = config.model.copy_matcher
+    sources = open_sources(dataclasses.replace(config, train=dataclasses.replace(config.train, photos=str(photos))))
+    calibration = calibrate(
+        Localizer(model.network, device=select_device("auto")),
+        sources.authentic(),
+        seed=config.train.seed,
+        report=lambda done: print(f"\rcalibrated on {done} images", end="", file=sys.stderr, flush=True),
+    )
+    training = {**model.manifest["training"], "image_head_samples": samples, "image_head_from_sha256": model.sha256}
+    shipped = dataclasses.replace(config, train=dataclasses.replace(config.train, photos="photos"))
+    name = out.resolve().name
+    sha256 = save_model(out, model.network, shipped, name=name, calibration=calibration, training=training)
+    print(f"\n{name} {sha256}: {dict(zip(calibration.false_positive_rates, calibration.thresholds, strict=True))}")
+
+
+def _side_and_count(text: str) -> tuple[int, int]:
+    side, _, count = text.partition(":")
+    return int(side), int(count)
+
+
+if __name__ == "__main__":
+    main()
