@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 CHUNK: Final = 250  # samples a file of --out/sums
 EPOCHS: Final = 6
 BATCH: Final = 64
-LEARNING_RATE: Final = 3e-4
+LEARNING_RATE: Final = 2e-3
 WEIGHT_DECAY: Final = 0.05
 
 
