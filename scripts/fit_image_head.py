@@ -1,15 +1,16 @@
 """Fit a model's image head anew on what scans see, all other weights left as they are, and calibrate the model anew.
 
-    python scripts/fit_image_head.py --config head.toml --photos DIR --out DIR [--samples 256:6000 512:1500]
+    python scripts/fit_image_head.py MODEL --config FILE --photos DIR --out DIR [--samples 256:6000 512:1500]
 
 The head reads sums over the cells of an image (`ImageHead.sums`), 388 numbers of `lite`. So the sums of samples from
 the forge are computed once, as a scan computes them, on the picture's JPEG grid and with resizing undone (a training
 sees samples as the forge makes them), and the head is trained on them for some epochs in less than a minute.
 
-The configuration is a run's: `[train] initial` names the model, `[forge]` makes the samples, `[train] seed` draws them.
---samples says how many there are of each side in pixels. Photos are those that the model was trained on; a tenth is
-held back as there, and calibrates. --out gets a model folder without a card, whose name becomes the model's. Sums are
-kept in --out/sums until the model is saved: an interrupted run goes on there.
+MODEL is one as for `nclf scan --weights`. Of the configuration, a run's, `[forge]` makes the samples, `[train] seed`
+draws them, and `[model]` is the shape that the model has and is saved with. --samples says how many there are of each
+side in pixels. Photos are those that the model was trained on; a tenth is held back as there, and calibrates. --out
+gets a model folder without a card, whose name becomes the model's. Sums are kept in --out/sums until the model is
+saved: an interrupted run goes on there.
 """
 
 from __future__ import annotations
@@ -52,13 +53,14 @@ WEIGHT_DECAY: Final = 0.05
 def main() -> None:
     """Compute the sums, fit, calibrate, save."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", help="whose head is fitted")
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--samples", nargs="+", type=_side_and_count, default=[(256, 6000), (512, 1500)])
     arguments = parser.parse_args()
     config = load_config(arguments.config)
-    model = load_model(config.train.initial)
+    model = load_model(arguments.model)
     model.network.block_grid = config.model.block_grid
     localizer = Localizer(model.network, device=select_device("auto"))
     pool, _ = PhotoPool.split_folder(arguments.photos, validation_share=config.train.validation_share, seed=SPLIT_SEED)

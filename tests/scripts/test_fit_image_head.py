@@ -64,7 +64,14 @@ def test_the_same_seed_fits_the_same_head() -> None:
 
 def call(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     """Run the script on tiny data."""
-    command = ["fit", "--config", str(folder / "head.toml"), "--photos", str(folder / "photos")]
+    command = [
+        "fit",
+        str(folder / "initial"),
+        "--config",
+        str(folder / "head.toml"),
+        "--photos",
+        str(folder / "photos"),
+    ]
     monkeypatch.setattr(sys, "argv", [*command, "--out", str(folder / "out"), "--samples", f"64:{SAMPLES}", "96:2"])
     monkeypatch.setattr(fit_image_head, "CHUNK", 4)
     fit_image_head.main()
@@ -74,7 +81,7 @@ def test_an_interrupted_fit_goes_on_and_changes_the_head_alone(tmp_path: Path, m
     """The sums on disk are read; the model is calibrated, its configuration names no folder of this machine."""
     make_photo_folder(tmp_path / "photos", count=12)
     initial = write_model(tmp_path / "initial")
-    train = TrainConfig(initial=str(initial), validation_share=0.3, seed=3)
+    train = TrainConfig(validation_share=0.3, seed=3)
     shape = replace(TINY_CONFIG.model, copy_matcher=True)
     config = replace(TINY_CONFIG, model=shape, train=train, forge=ForgeConfig(size=64, authentic=0.5))
     (tmp_path / "head.toml").write_text(dump_config(config))
@@ -95,7 +102,7 @@ def test_an_interrupted_fit_goes_on_and_changes_the_head_alone(tmp_path: Path, m
     assert after.network.copy_matcher
     assert after.calibration.authentic > 0
     assert after.manifest["training"]["image_head_samples"] == SAMPLES + 2
-    assert str(tmp_path) not in (tmp_path / "out" / "config.toml").read_text().replace(str(initial), "")
+    assert str(tmp_path) not in (tmp_path / "out" / "config.toml").read_text()
     for name, value in after.network.state_dict().items():
         changed = not torch.equal(value, before.network.state_dict()[name])
         assert changed == name.startswith("image_head.score")
