@@ -15,7 +15,7 @@ import argparse
 import dataclasses
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -40,23 +40,11 @@ def main() -> None:
     parser.add_argument("--copy-matcher", action="store_true", help="join the copies that are found within an image")
     arguments = parser.parse_args()
     models = [load_model(spec) for spec in arguments.models]
-    network = averaged(models)
-    network.copy_matcher = arguments.copy_matcher
     trained = load_config(find_model(arguments.models[-1]) / CONFIG_FILE)
-    config = with_photos(trained, arguments.photos)
-    sources = open_sources(config)
-    calibration = calibrate(
-        Localizer(network, device=select_device("auto")),
-        sources.authentic(),
-        seed=config.train.seed,
-        report=lambda done: print(f"\rcalibrated on {done} images", end="", file=sys.stderr, flush=True),
-    )
-    training = {**models[-1].manifest["training"], "averaged_sha256": [model.sha256 for model in models]}
     model = dataclasses.replace(trained.model, copy_matcher=arguments.copy_matcher)
-    shipped = with_photos(dataclasses.replace(trained, model=model), Path("photos"))  # no folder of this machine
-    name = arguments.out.resolve().name
-    sha256 = save_model(arguments.out, network, shipped, name=name, calibration=calibration, training=training)
-    print(f"\n{name} {sha256}: {dict(zip(calibration.false_positive_rates, calibration.thresholds, strict=True))}")
+    training = {**models[-1].manifest["training"], "averaged_sha256": [model.sha256 for model in models]}
+    config = dataclasses.replace(trained, model=model)
+    calibrate_and_save(averaged(models), config, arguments.photos, arguments.out, training=training)
 
 
 def averaged(models: list[LoadedModel]) -> PivotNetwork:
@@ -69,6 +57,31 @@ def averaged(models: list[LoadedModel]) -> PivotNetwork:
         mean[name] = values.mean(0).to(value.dtype) if value.is_floating_point() else value
     network.load_state_dict(mean)
     return network
+
+
+def calibrate_and_save(
+    network: PivotNetwork, config: RunConfig, photos: Path, out: Path, *, training: dict[str, Any]
+) -> None:
+    """Calibrate a network on the photos that its configuration holds back, and write its model folder.
+
+    Args:
+        network: Gets the configuration's `copy_matcher`.
+        config: Saved with the model.
+        photos: Folder that was trained on.
+        out: The model's folder and name.
+        training: What the manifest says of it.
+    """
+    network.copy_matcher = config.model.copy_matcher
+    calibration = calibrate(
+        Localizer(network, device=select_device("auto")),
+        open_sources(with_photos(config, photos)).authentic(),
+        seed=config.train.seed,
+        report=lambda done: print(f"\rcalibrated on {done} images", end="", file=sys.stderr, flush=True),
+    )
+    shipped = with_photos(config, Path("photos"))  # no folder of this machine
+    name = out.resolve().name
+    sha256 = save_model(out, network, shipped, name=name, calibration=calibration, training=training)
+    print(f"\n{name} {sha256}: {dict(zip(calibration.false_positive_rates, calibration.thresholds, strict=True))}")
 
 
 def with_photos(config: RunConfig, photos: Path) -> RunConfig:

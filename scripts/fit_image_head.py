@@ -1,6 +1,6 @@
 """Fit a model's image head anew on what scans see, all other weights left as they are, and calibrate the model anew.
 
-    python scripts/fit_image_head.py MODEL --config FILE --photos DIR --out DIR [--samples 256:6000 512:1500]
+    python -m scripts.fit_image_head MODEL --config FILE --photos DIR --out DIR [--samples 256:6000 512:1500]
 
 The head reads sums over the cells of an image (`ImageHead.sums`), 388 numbers of `lite`. So the sums of samples from
 the forge are computed once, as a scan computes them, on the picture's JPEG grid and with resizing undone (a training
@@ -26,15 +26,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
-from nclforensics.config import RunConfig, load_config
+from nclforensics.config import load_config
 from nclforensics.data.forge import Forge
 from nclforensics.data.photos import PhotoPool
-from nclforensics.networks.weights import LoadedModel, load_model, save_model
-from nclforensics.pipelines.calibrate import calibrate
+from nclforensics.networks.weights import load_model
 from nclforensics.pipelines.device import select_device
 from nclforensics.pipelines.inference import Localizer
 from nclforensics.pipelines.seeding import derived_seed
-from nclforensics.pipelines.training_data import SPLIT_SEED, open_sources
+from nclforensics.pipelines.training_data import SPLIT_SEED
+from scripts.average_models import calibrate_and_save
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,19 +64,19 @@ def main() -> None:
     model.network.block_grid = config.model.block_grid
     localizer = Localizer(model.network, device=select_device("auto"))
     pool, _ = PhotoPool.split_folder(arguments.photos, validation_share=config.train.validation_share, seed=SPLIT_SEED)
-    sums, forged = [], []
+    parts: list[dict[str, Tensor]] = []
     for side, count in arguments.samples:
-        forge = Forge(
-            pool, dataclasses.replace(config.forge, size=side), derived_seed(config.train.seed, f"head {side}")
-        )
-        for chunk in chunks(localizer, forge, count, arguments.out / "sums" / f"{model.sha256[:12]}-{side}"):
-            sums.append(chunk["sums"])
-            forged.append(chunk["forged"])
+        shape = dataclasses.replace(config.forge, size=side)
+        forge = Forge(pool, shape, derived_seed(config.train.seed, f"head {side}"))
+        parts += chunks(localizer, forge, count, arguments.out / "sums" / f"{model.sha256[:12]}-{side}")
+    sums, forged = (torch.cat([part[name] for part in parts]) for name in ("sums", "forged"))
     head = model.network.image_head
     assert head is not None  # `image_sums` has refused a network without one
-    loss = fit(head, torch.cat(sums), torch.cat(forged), seed=config.train.seed)
-    print(f"\nfitted on {len(torch.cat(forged))} samples, last epoch's loss {loss:.4f}", file=sys.stderr)
-    save(model, config, arguments.photos, arguments.out, samples=len(torch.cat(forged)))
+    loss = fit(head, sums, forged, seed=config.train.seed)
+    print(f"\nfitted on {len(sums)} samples, last epoch's loss {loss:.4f}", file=sys.stderr)
+    fitted = {"image_head_samples": len(sums), "image_head_from_sha256": model.sha256}
+    training = {**model.manifest["training"], **fitted}
+    calibrate_and_save(model.network, config, arguments.photos, arguments.out, training=training)
 
 
 def chunks(localizer: Localizer, forge: Forge, count: int, folder: Path) -> Iterator[dict[str, Tensor]]:
@@ -123,23 +123,6 @@ def fit(head: ImageHead, sums: Tensor, forged: Tensor, *, seed: int) -> float:
             schedule.step()
             total += loss.item() * len(batch)
     return total / len(sums)
-
-
-def save(model: LoadedModel, config: RunConfig, photos: Path, out: Path, *, samples: int) -> None:
-    """Calibrate on the photos held back, and write the model folder."""
-    model.network.copy_matcher = config.model.copy_matcher
-    sources = open_sources(dataclasses.replace(config, train=dataclasses.replace(config.train, photos=str(photos))))
-    calibration = calibrate(
-        Localizer(model.network, device=select_device("auto")),
-        sources.authentic(),
-        seed=config.train.seed,
-        report=lambda done: print(f"\rcalibrated on {done} images", end="", file=sys.stderr, flush=True),
-    )
-    training = {**model.manifest["training"], "image_head_samples": samples, "image_head_from_sha256": model.sha256}
-    shipped = dataclasses.replace(config, train=dataclasses.replace(config.train, photos="photos"))
-    name = out.resolve().name
-    sha256 = save_model(out, model.network, shipped, name=name, calibration=calibration, training=training)
-    print(f"\n{name} {sha256}: {dict(zip(calibration.false_positive_rates, calibration.thresholds, strict=True))}")
 
 
 def _side_and_count(text: str) -> tuple[int, int]:
