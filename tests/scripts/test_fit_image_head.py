@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 
 from nclforensics.config import ForgeConfig, TrainConfig, dump_config
+from nclforensics.data.forge import Forge
+from nclforensics.data.photos import PhotoPool
 from nclforensics.networks.image_head import ImageHead
 from nclforensics.networks.weights import load_model
+from nclforensics.pipelines.calibrate import calibrate
 from nclforensics.pipelines.inference import Localizer
-from scripts import fit_image_head
-from scripts.fit_image_head import fit
+from scripts import average_models, fit_image_head
+from scripts.fit_image_head import chunks, fit
 from tests.photo_folders import make_photo_folder
-from tests.tiny_model import TINY_CONFIG, write_model
+from tests.tiny_model import TINY_CONFIG, make_network, write_model
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from nclforensics.results import Calibration
 
 CHANNELS = 3
 SAMPLES = 6
@@ -77,6 +82,19 @@ def call(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     fit_image_head.main()
 
 
+def test_the_labels_say_which_samples_are_forged(tmp_path: Path) -> None:
+    """As their masks do."""
+    pool = PhotoPool.from_folder(make_photo_folder(tmp_path / "photos", count=6))
+    forge = Forge(pool, ForgeConfig(size=64, authentic=0.5), 3)
+    localizer = Localizer(make_network(), device=torch.device("cpu"))
+    (chunk,) = chunks(localizer, forge, SAMPLES, tmp_path / "sums")
+    expected = [float(forge.sample(index).mask.any()) for index in range(SAMPLES)]
+    assert chunk["forged"].tolist() == expected
+    assert 0 < sum(expected) < SAMPLES
+    for index in range(SAMPLES):
+        assert torch.equal(chunk["sums"][index], localizer.image_sums(forge.sample(index).image)[0])
+
+
 def test_an_interrupted_fit_goes_on_and_changes_the_head_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sums on disk are read; the model is calibrated, its configuration names no folder of this machine."""
     make_photo_folder(tmp_path / "photos", count=12)
@@ -96,7 +114,15 @@ def test_an_interrupted_fit_goes_on_and_changes_the_head_alone(tmp_path: Path, m
     monkeypatch.setattr(Localizer, "image_sums", interrupted)
     with pytest.raises(KeyboardInterrupt):
         call(monkeypatch, tmp_path)
+    matched = []
+
+    def watched(localizer: Localizer, *images: Any, **settings: Any) -> Calibration:  # noqa: ANN401 - handed on
+        matched.append(localizer.network.copy_matcher)
+        return calibrate(localizer, *images, **settings)
+
+    monkeypatch.setattr(average_models, "calibrate", watched)
     call(monkeypatch, tmp_path)
+    assert matched == [True]  # calibrated as it is used
     assert len(calls) == SAMPLES + (SAMPLES - 4) + 2  # the first four are not computed again
     before, after = load_model(initial), load_model(tmp_path / "out")
     assert after.network.copy_matcher
