@@ -100,7 +100,7 @@ def main() -> None:
             print("|---|---|---|---|---|---|---|")
         print_rows(measured, megapixels)
     if not arguments.no_memory:
-        print(f"\n{scan_memory(arguments.weights)}")
+        print(f"\n{scan_memory(arguments.weights)}\n{scan_memory(arguments.weights, reduced=0.8)}")
 
 
 def print_origin(model: LoadedModel, threads: int) -> None:
@@ -242,18 +242,27 @@ def make_jpeg(megapixels: float) -> NDArray[np.uint8]:
     return np.asarray(cv2.imencode(".jpg", pixels.clip(0, 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 90])[1])
 
 
-def scan_memory(weights: str | None, megapixels: float = 24.0) -> str:
-    """Return, in words, the time and the peak of resident memory of scanning one photo; decoding is another process."""
+def scan_memory(weights: str | None, megapixels: float = 24.0, *, reduced: float = 1.0) -> str:
+    """Return, in words, the time and the peak of resident memory of scanning one photo; decoding is another process.
+
+    A photo that was reduced, by less than 1, and then saved as a PNG is analysed at the size that it had before.
+    """
     with tempfile.TemporaryDirectory(prefix="nclf-benchmark-") as folder:
-        photo = Path(folder) / "photo.jpg"
-        photo.write_bytes(make_jpeg(megapixels).tobytes())
+        photo = Path(folder) / ("photo.jpg" if reduced == 1 else "photo.png")
+        content = make_jpeg(megapixels / reduced**2)
+        if reduced != 1:
+            before = np.asarray(cv2.imdecode(content, cv2.IMREAD_COLOR))
+            pixels = cv2.resize(before, None, fx=reduced, fy=reduced, interpolation=cv2.INTER_AREA)
+            content = cv2.imencode(".png", pixels)[1]
+        photo.write_bytes(content.tobytes())
         command = [sys.executable, "-m", "nclforensics", "scan", str(photo), "--out", f"{folder}/out", "--quiet"]
         command += ["--overlay", "--device", "cpu", *(["--weights", weights] if weights else [])]
         # A process of its own starts the scan: the kernel counts what a parent held when it forked as the child's peak.
         measured = subprocess.run([sys.executable, "-c", MEASURE, *command], check=True, stdout=subprocess.PIPE)  # noqa: S603
     seconds, kilobytes, code = json.loads(measured.stdout)
     return (
-        f"nclf scan of one JPEG of {megapixels:g} megapixels, with overlay: {seconds:.1f} s with start-up, "
+        f"nclf scan of one {photo.suffix[1:].upper()} of {megapixels:g} megapixels"
+        f"{'' if reduced == 1 else f', reduced to {reduced:g} before'}, with overlay: {seconds:.1f} s with start-up, "
         f"{kilobytes / 1024:.0f} MB resident at most, exit code {code}"
     )
 

@@ -283,7 +283,7 @@ class ScanConfig:
 
     threshold: float | None = None
     min_region: float = 0.005
-    tile: int = 5120
+    tile: int = 6400
     device: DeviceName = "auto"
     precision: Literal["fp32", "bf16"] = "fp32"
     max_pixels: int = 1_000_000_000
@@ -312,7 +312,7 @@ class EvalConfig:
     protocol: Literal["native", "mvss", "catnet", "trufor"] = "native"
     min_region: float = 0.005
     false_positive_rate: float = 0.05
-    tile: int = 5120
+    tile: int = 6400
     device: DeviceName = "auto"
     precision: Literal["fp32", "bf16"] = "fp32"
     both_places: bool = False

@@ -123,7 +123,7 @@ def evaluate(
     force: ForceOption = False,
     device: DeviceOption = "auto",
     precision: PrecisionOption = Precision.FP32,
-    tile: TileOption = 5120,
+    tile: TileOption = 6400,
     quiet: QuietOption = False,
 ) -> None:
     """Measure a model on images with ground truth: figures, intervals, chance levels and the protocol.

@@ -36,7 +36,7 @@ def export(
     """Write a model as one ONNX file: image (1, H, W, 3) uint8 RGB in, scores (H, W) float32 out, any H and W.
 
     The file is checked in onnxruntime before it is written. It computes an image in one pass, as `nclf scan` does up to
-    5120 x 5120 pixels; of larger ones, which a scan cuts into tiles, a lite network gives the same scores but takes
+    6400 x 6400 pixels; of larger ones, which a scan cuts into tiles, a lite network gives the same scores but takes
     memory that grows with the image. Weights' sha256, threshold and calibration are in the file's metadata.
     Needs: pip install 'nclforensics[onnx]'.
     """

@@ -82,7 +82,7 @@ def scan(
     min_region: MinRegionOption = None,
     device: DeviceOption = "auto",
     precision: PrecisionOption = Precision.FP32,
-    tile: TileOption = 5120,
+    tile: TileOption = 6400,
     case: CaseOption = None,
     operator: OperatorOption = None,
     resume: ResumeOption = False,

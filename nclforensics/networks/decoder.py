@@ -41,8 +41,9 @@ class FusedDecoder(nn.Module):
 
     def forward(self, plus: Tensor, minus: Tensor, skip: Tensor, size: tuple[int, int]) -> Tensor:
         """Return logits, shape (B, 1, *size), float32, from branch features (B, F, h, w) and skip (B, Cs, hs, ws)."""
-        branches = F.interpolate(torch.cat([plus, minus], dim=1), size=skip.shape[-2:], mode="bilinear")
         if self.reduce is not None:
             skip = F.relu(self.reduce(skip))
-        logits = self.logit(self.fuse(torch.cat([branches, skip], dim=1)))
+        branches = torch.cat([plus, minus], dim=1)
+        joined = torch.cat([F.interpolate(branches, size=skip.shape[-2:], mode="bilinear"), skip], dim=1)
+        logits = self.logit(self.fuse(joined))
         return F.interpolate(logits.float(), size=size, mode="bilinear")

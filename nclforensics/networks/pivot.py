@@ -170,25 +170,29 @@ class PivotNetwork(nn.Module):
         """
         images = _padded(images, self.stride)
         encoder = cast("Encoder", self.encoder)
-        blocks, streams = self._streams(images, run)
+        blocks = self._blocks(images, run)
         skip = self._skip(images, run)
         # No large map but the skip map has a name here: each is let go of as soon as the next one is there.
         deep = encoder.deep(
             run(encoder.halving, skip, reach=encoder.halving.reach, stride=encoder.halving.stride), blocks, run
         )
-        return EncoderFeatures(skip, self._with_streams(deep, *streams))
+        return EncoderFeatures(skip, _joined([deep, *self._streams(images, deep, run)]))
 
-    def encode_deep(self, images: Tensor, run: Runner) -> Tensor:
-        """Return `encode(images, run).deep` without ever holding the skip map, which takes half of the memory."""
+    def encode_deep(self, images: Tensor, run: Runner) -> list[Tensor]:
+        """Return `encode(images, run).deep` without ever holding the skip map, which takes half of the memory.
+
+        Returns:
+            Maps that make it up when joined along the channels: joined here, all would be held twice.
+        """
         images = _padded(images, self.stride)
         encoder = cast("Encoder", self.encoder)
-        blocks, streams = self._streams(images, run)
+        blocks = self._blocks(images, run)
         reach = encoder.fine_reach + FINE * encoder.halving.reach
         deep = encoder.deep(
             run(self._halved, images, reach=reach, stride=BLOCK, strip=PIXEL_STRIP // BLOCK), blocks, run
         )
         del blocks
-        return self._with_streams(deep, *streams)
+        return [deep, *self._streams(images, deep, run)]
 
     def encode_fine(self, images: Tensor, run: Runner) -> Tensor:
         """Return `encode(images, run).skip`."""
@@ -212,30 +216,32 @@ class PivotNetwork(nn.Module):
         halved: Tensor = cast("Encoder", self.encoder).halving(self._fine(images))
         return halved
 
-    def _streams(self, images: Tensor, run: Runner) -> tuple[Tensor | None, tuple[Tensor | None, Tensor | None]]:
-        """Return what has a value for each 8 x 8 block: error levels, and the streams of mosaic and quantization."""
-        blocks = mosaic = quantization = None
+    def _blocks(self, images: Tensor, run: Runner) -> Tensor | None:
+        """Return the error levels of each 8 x 8 block, which the encoder reads."""
+        if self.error_levels is None:
+            return None
         with torch.autocast(images.device.type, enabled=False):  # as in `_fine`
-            if self.error_levels is not None:
-                blocks = run(_of_floats(self.error_levels), images, reach=0, stride=BLOCK, strip=PIXEL_STRIP // BLOCK)
-            if self.mosaic is not None:
-                stream = cast("MosaicStream", self.mosaic)
-                traces = run(_of_floats(stream.traces), images, reach=BLOCK, stride=BLOCK, strip=PIXEL_STRIP // BLOCK)
-                mosaic = stream.gather(traces)
-            if self.quantization is not None:
-                layer = _of_floats(cast("QuantizationStream", self.quantization).traces)
-                quantization = run(layer, images, reach=0, stride=BLOCK, strip=PIXEL_STRIP // BLOCK)
-        return blocks, (mosaic, quantization)
+            return run(_of_floats(self.error_levels), images, reach=0, stride=BLOCK, strip=PIXEL_STRIP // BLOCK)
 
-    def _with_streams(self, deep: Tensor, mosaic: Tensor | None, quantization: Tensor | None) -> Tensor:
-        """Append the streams to the deep map; where the encoder's cells are larger, the mosaic's is averaged."""
-        parts = [deep]
-        if mosaic is not None:
-            scale = mosaic.shape[-1] // deep.shape[-1]
-            parts.append((F.avg_pool2d(mosaic, scale) if scale > 1 else mosaic).to(deep.dtype))
-        if self.quantization is not None and quantization is not None:
-            parts.append(cast("QuantizationStream", self.quantization).packed(quantization).to(deep.dtype))
-        return torch.cat(parts, dim=1) if len(parts) > 1 else deep
+    def _streams(self, images: Tensor, deep: Tensor, run: Runner) -> list[Tensor]:
+        """Return what is joined to the encoder's deep map: the mosaic's stream, and the magnitudes of quantization.
+
+        Where the encoder's cells are larger than a block, the mosaic's is averaged.
+        """
+        streams: list[Tensor] = []
+        with torch.autocast(images.device.type, enabled=False):  # as in `_fine`
+            if self.mosaic is not None:
+                mosaic = cast("MosaicStream", self.mosaic)
+                layer = _of_floats(mosaic.traces)
+                gathered = mosaic.gather(run(layer, images, reach=BLOCK, stride=BLOCK, strip=PIXEL_STRIP // BLOCK))
+                scale = gathered.shape[-1] // deep.shape[-1]
+                streams.append(F.avg_pool2d(gathered, scale) if scale > 1 else gathered)
+            if self.quantization is not None:
+                quantization = cast("QuantizationStream", self.quantization)
+                layer = _of_floats(quantization.traces)
+                magnitudes = run(layer, images, reach=0, stride=BLOCK, strip=PIXEL_STRIP // BLOCK)
+                streams.append(quantization.packed(magnitudes))
+        return [stream.to(deep.dtype) for stream in streams]
 
     def _parts(self, deep: Tensor) -> tuple[Tensor, Tensor]:
         """Split a deep map into what the context reads and the magnitudes of the quantization stream."""
@@ -323,6 +329,6 @@ def _of_floats(layer: nn.Module) -> Callable[[Tensor], Tensor]:
 
 def _joined(parts: list[Tensor]) -> Tensor:
     """Return maps joined along the channels; the list is emptied, so that they do not outlive it."""
-    joined = torch.cat(parts, dim=1)
+    joined = torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
     parts.clear()
     return joined

@@ -47,14 +47,15 @@ COPY_SCORE: Final = 0.995  # of a copy at the matcher's working threshold: above
 # Pixels of an image up to which its skip map is held, 12 bytes a pixel of `lite`; beyond, a square's is computed twice.
 SKIP_HELD: Final = 13_000_000
 SQUARE: Final = 1024  # side in pixels of what is decoded at once; a multiple of every network's alignment
+SMALL_SQUARE: Final = 768  # the same where memory is short: 5 % slower, 150 MB less
 STRIP: Final = 256  # rows of the score map that are worked on at once
 
 
 class Features(NamedTuple):
-    """What is held of an encoded image or tile: `skip` only where there is memory for it."""
+    """What is held of an encoded image or tile: `skip` only where there is memory for it, `deep` in parts."""
 
     skip: torch.Tensor | None
-    deep: torch.Tensor
+    deep: list[torch.Tensor]
 
 
 class Localization(NamedTuple):
@@ -79,7 +80,7 @@ class Localizer:
     Args:
         network: Left as it is: a copy in eval mode, its batch norms folded, computes.
         device: Where to compute.
-        tile: Side in pixels of the largest square whose features are held at once, 24 bytes a pixel of `lite`; an
+        tile: Side in pixels of the largest square whose features are held at once, 13 bytes a pixel of `lite`; an
             image of at most `tile` squared pixels is not cut.
         precision: "fp32" or "bf16" (autocast).
         both_places: Mark the original of a copy too.
@@ -93,7 +94,7 @@ class Localizer:
         network: PivotNetwork,
         *,
         device: torch.device,
-        tile: int = 5120,
+        tile: int = 6400,
         precision: str = "fp32",
         both_places: bool = False,
     ) -> None:
@@ -227,7 +228,7 @@ class Localizer:
             features = None  # before the next ones are computed
             features = self._encode(image, tile)
             for square in cut_area(tile, SQUARE, halo=0):
-                part = features.deep[self._cells(square, tile)]
+                part = self._deep(features, square, tile)
                 count = part.shape[2] * part.shape[3]
                 # float64: the sum over many parts must not depend on how they were cut.
                 total = total + self.network.context_statistics(part).double() * count
@@ -237,9 +238,15 @@ class Localizer:
 
     def _encode(self, image: NDArray[np.uint8], tile: Area) -> Features:
         pixels = self._pixels(image, tile)
-        if image.shape[0] * image.shape[1] <= self._whole and pixels.shape[2] * pixels.shape[3] > SKIP_HELD:
+        if pixels.shape[2] * pixels.shape[3] > SKIP_HELD:
             return Features(None, self.network.encode_deep(pixels, _in_strips_sparingly))
-        return Features(*self.network.encode(pixels, in_strips))
+        skip, deep = self.network.encode(pixels, in_strips)
+        return Features(skip, [deep])
+
+    def _deep(self, features: Features, square: Area, tile: Area) -> torch.Tensor:
+        """Return a square of a tile's deep map."""
+        parts = [part[self._cells(square, tile)] for part in features.deep]
+        return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
 
     def _decode(
         self,
@@ -251,12 +258,13 @@ class Localizer:
     ) -> torch.Tensor | None:
         """Write the logits of a tile's core into the image's, and return the sums that the image head reads of it."""
         sums: torch.Tensor | None = None
-        for square in cut_area(tile, SQUARE, halo=self.network.decode_halo):
+        side = SQUARE if features.skip is not None else SMALL_SQUARE
+        for square in cut_area(tile, side, halo=self.network.decode_halo):
             rows, columns = square
             skip = (
                 self._skip(image, square) if features.skip is None else features.skip[self._cells(square, tile, FINE)]
             )
-            part = EncoderFeatures(skip, features.deep[self._cells(square, tile)])
+            part = EncoderFeatures(skip, self._deep(features, square, tile))
             size = (rows.stop - rows.start, columns.stop - columns.start)
             output = self.network.decode(part, statistics, size=size)
             core = output.logits[0, 0, rows.core_in_extent, columns.core_in_extent]
@@ -265,6 +273,9 @@ class Localizer:
             )
             read = self._cells((rows.core, columns.core), square)[1:]
             sums = _added(sums, self.network.image_sums(output, *read))
+            del skip, part, output
+            if features.skip is None:
+                release_free_memory()
         return sums
 
     def _skip(self, image: NDArray[np.uint8], square: Area) -> torch.Tensor:

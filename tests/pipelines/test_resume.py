@@ -273,7 +273,7 @@ def test_other_settings_are_refused(model: LoadedModel, photos: Path, tmp_path: 
     """The message names what was and what is, and the records stay as they were."""
     _stopped(model, photos, tmp_path / "out", after=1)
     before = contents(tmp_path / "out")
-    with pytest.raises(UsageError, match="begun with tile 5120; now it is tile 1024"):
+    with pytest.raises(UsageError, match="begun with tile 6400; now it is tile 1024"):
         scan_folder(model, photos, tmp_path / "out", resume=True, config=dataclasses.replace(CONFIG, tile=1024))
     assert contents(tmp_path / "out") == before
 
