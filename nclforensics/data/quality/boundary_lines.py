@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     Numbers = NDArray[np.float64]
 
-SHORTEST: Final = 5.0  # pixels; of what was reduced further, too little is left
-LONGEST: Final = 14.0  # pixels; enlarged to 175 %
+SHORTEST: Final = 4.95  # pixels; of what was reduced further than to 62.5 %, too little is left
+LONGEST: Final = 14.1  # pixels; enlarged to 175 %
 # A grid of 8 that shows in parts of a picture only has lines next to its own. Periods so near to 8, and such as differ
 # from it by less than a block over the whole picture, are not told from it.
 _NEAR_EIGHT: Final = 0.15
@@ -49,11 +49,13 @@ class Combs(NamedTuple):
         evidence: Sum of the lines, in standard deviations of such a sum in noise, float64 (P, PHASES); a column stands
             for a start of that many 32nds of the period. Minus infinity where a period cannot be told from 8.
         sober: The same without the strongest line, so that no single one, which anything periodic may leave, decides.
+        odd: The same of every second line from the first on, which boundaries at half the period do not have.
     """
 
     periods: Numbers
     evidence: Numbers
     sober: Numbers
+    odd: Numbers
 
 
 def boundary_combs(pixels: NDArray[np.uint8]) -> tuple[Combs, Combs]:
@@ -101,19 +103,23 @@ def _combs(profile: Numbers, size: int) -> Combs:
     index = np.arange(int(np.ceil(size / LONGEST)), int(size / SHORTEST) + 1)
     turn = np.exp(2j * np.pi * np.arange(PHASES) / PHASES)
     total, count = np.zeros((len(index), PHASES)), np.zeros((len(index), 1))
+    odd, odd_count = np.zeros_like(total), np.zeros_like(count)
     strongest = np.full_like(total, -np.inf)
     for harmonic in range(1, _HARMONICS + 1):
         within = harmonic * index <= size // 2
         line = np.real(lines[harmonic * index[within], None] * turn**harmonic)
         total[within] += line
         count[within] += 1
+        if harmonic % 2:
+            odd[within] += line
+            odd_count[within] += 1
         strongest[within] = np.maximum(strongest[within], line)
     periods = size / index
     # The real part of a line of noise has half of its power.
     evidence, sober = total / np.sqrt(count / 2), (total - strongest) / np.sqrt((count - 1) / 2)
     eight = np.abs(periods - BLOCK) < max(_NEAR_EIGHT, BLOCK * BLOCK / len(profile))
     evidence[eight] = sober[eight] = -np.inf
-    return Combs(periods, evidence, sober)
+    return Combs(periods, evidence, sober, odd / np.sqrt(odd_count / 2))
 
 
 def _whitened(spectrum: NDArray[np.complex128]) -> NDArray[np.complex128]:

@@ -31,9 +31,11 @@ LARGEST: Final = 32_766  # pixels; OpenCV warps no longer axis
 # Standard deviations; docs/decision.md has how often pictures that were not resized reach them.
 _WHOLE: Final = 3.9
 _FREE: Final = 3.4
-# Of the strongest period's evidence: what makes a period that explains it, or twice the period, the better reading.
-_EXPLAINS: Final = 0.6
-_DOUBLE: Final = 0.8
+_EXPLAINS: Final = 0.6  # of the strongest period's evidence: what makes a period that explains it the better reading
+# Boundaries of one period make every second line of twice that period. It is the better reading where its other lines
+# speak for it: in standard deviations, and as a share of the evidence for the single period.
+_ODD: Final = 3.0
+_ODD_SHARE: Final = 1 / 3
 _SHOWS: Final = 3.0  # standard deviations; the least evidence of a period that explains another
 _CYCLES: Final = (1, 3)  # the repetitions that were seen to be taken for boundaries
 _SAME: Final = 1.5  # pixels over the whole axis; two periods that differ by less are one
@@ -75,30 +77,36 @@ def _whole(combs: tuple[Combs, Combs], shape: tuple[int, ...]) -> _Reading:
     closest = sides[1][0].argmax(axis=1)
     place = np.arange(len(originals))
     evidence = (sides[0][0] + sides[1][0][place, closest]) / np.sqrt(2)
-    best = _chosen(evidence, long * BLOCK / originals, long)
+    odd = (sides[0][2] + sides[1][2][place, closest]) / np.sqrt(2)
+    best = _chosen(evidence, odd, long * BLOCK / originals, long)
     axes = (_resized(long, int(originals[best])), _resized(short, int(others[best, closest[best]])))
     sober = (float(sides[0][1][best]), float(sides[1][1][best, closest[best]]))
     rows, columns = axes[::-1] if longer else axes
     return _Reading(BlockGrid(rows, columns), sum(sober) / np.sqrt(2), min(sober))
 
 
-def _at_corner(combs: Combs, length: int, originals: NDArray[np.int64]) -> tuple[Numbers, Numbers]:
-    """Return the evidence, with and without the strongest line, for an axis that had so many pixels."""
+def _at_corner(combs: Combs, length: int, originals: NDArray[np.int64]) -> tuple[Numbers, Numbers, Numbers]:
+    """Return the evidence, the sober one and that of the odd lines for an axis that had so many pixels."""
     # The frequencies are evenly spaced, so the nearest one is found by division.
     first, step = 1 / combs.periods[0], 1 / combs.periods[1] - 1 / combs.periods[0]
     index = np.round((originals / (BLOCK * length) - first) / step).astype(np.int64)
     rows = np.clip(index, 0, len(combs.periods) - 1)[..., None]
     nearest = np.array([-1, 0, 1])  # a start at the border, but for a 32nd of a period
-    evidence, sober = combs.evidence[rows, nearest], combs.sober[rows, nearest]
-    best = evidence.argmax(axis=-1)[..., None]
-    return np.take_along_axis(evidence, best, axis=-1)[..., 0], np.take_along_axis(sober, best, axis=-1)[..., 0]
+    best = combs.evidence[rows, nearest].argmax(axis=-1)[..., None]
+    evidence, sober, odd = (
+        np.take_along_axis(values[rows, nearest], best, axis=-1)[..., 0]
+        for values in (combs.evidence, combs.sober, combs.odd)
+    )
+    return evidence, sober, odd
 
 
 def _free(combs: tuple[Combs, Combs], shape: tuple[int, ...]) -> _Reading:
     """Return the best reading of each axis by itself."""
     axes, sober = [], []
     for comb, length in zip(combs, shape, strict=True):
-        best = _chosen(comb.evidence.max(axis=1), comb.periods, length)
+        surest = comb.evidence.argmax(axis=1)[:, None]
+        odd = np.take_along_axis(comb.odd, surest, axis=1)[:, 0]
+        best = _chosen(comb.evidence.max(axis=1), odd, comb.periods, length)
         phase = int(comb.evidence[best].argmax())
         period = float(comb.periods[best])
         axes.append(_snapped(length, AxisGrid(period, phase / PHASES * period)))
@@ -117,10 +125,12 @@ def _resized(length: int, original: int) -> AxisGrid:
     return AxisGrid(length * BLOCK / original, 0.0)
 
 
-def _chosen(evidence: Numbers, periods: Numbers, length: int) -> int:
-    """Return the index of the strongest period, or of one that explains it."""
+def _chosen(evidence: Numbers, odd: Numbers, periods: Numbers, length: int) -> int:
+    """Return the index of the strongest period, or of one that explains it; `odd` is what the odd lines show."""
     best = int(evidence.argmax())
     strongest = float(periods[best])
+    doubled = np.abs(periods - 2 * strongest) / (2 * strongest) * length < _SAME
+    evidence = np.where(doubled & (odd < max(_ODD, _ODD_SHARE * evidence[best])), -np.inf, evidence)
     explaining = [BLOCK * strongest / (strongest + sign * cycles) for cycles in _CYCLES for sign in (1, -1)]
     distinct = [period for period in explaining if abs(period - strongest) / strongest * length > _DISTINCT]
     shown = [index for period in distinct if (index := _strongest_near(evidence, periods, period, length)) is not None]
@@ -128,9 +138,8 @@ def _chosen(evidence: Numbers, periods: Numbers, length: int) -> int:
         index = max(shown, key=lambda at: float(evidence[at]))
         if evidence[index] > max(_SHOWS, _EXPLAINS * evidence[best]):
             return index
-    # Every second boundary of half the period is one of the period too.
     double = _strongest_near(evidence, periods, 2 * strongest, length)
-    return double if double is not None and evidence[double] > _DOUBLE * evidence[best] else best
+    return double if double is not None and evidence[double] > -np.inf else best
 
 
 def _strongest_near(evidence: Numbers, periods: Numbers, period: float, length: int) -> int | None:

@@ -66,3 +66,14 @@ def test_rows_and_columns_are_told_apart() -> None:
         best, phase = np.unravel_index(combs.evidence.argmax(), combs.evidence.shape)
         assert combs.periods[best] == pytest.approx(period, abs=0.05)
         assert phase == 0
+
+
+def test_odd_lines_are_those_that_half_the_period_lacks() -> None:
+    """A period of 10 has four lines, the second and fourth of which are the two of a period of 5."""
+    combs, _ = boundary_combs(np.random.default_rng(0).integers(0, 256, (240, 200, 3), np.uint8))
+    ten = np.abs(combs.periods - 10).argmin()
+    five = np.flatnonzero(np.isclose(combs.periods, combs.periods[ten] / 2, rtol=1e-12, atol=0))[0]
+    # A start at the border is one for both.
+    odd, even = combs.odd[ten, 0] * np.sqrt(2 / 2), combs.evidence[five, 0] * np.sqrt(2 / 2)
+    assert combs.evidence[ten, 0] * np.sqrt(4 / 2) == pytest.approx(odd + even)
+    assert abs(odd) > 0.1

@@ -26,7 +26,8 @@ def _resized(picture: NDArray[np.uint8], height: int, width: int) -> NDArray[np.
 
 
 @pytest.mark.parametrize(
-    ("factor", "quality"), [(1.7, 90), (1.5, 75), (1.25, 90), (1.1, 90), (1.1, 75), (0.9, 75), (0.8, 75)]
+    ("factor", "quality"),
+    [(1.75, 90), (1.5, 75), (1.25, 90), (1.1, 90), (1.1, 75), (0.9, 75), (0.875, 75), (0.8, 75)],
 )
 def test_the_grid_of_a_resized_jpeg_is_found(factor: float, quality: int) -> None:
     """With the factor to the pixel, and starting at the border."""
@@ -84,13 +85,30 @@ def test_both_sides_are_named_right_as_a_whole(monkeypatch: pytest.MonkeyPatch) 
         assert grid.columns == AxisGrid(round(second * 1.27) * 8 / second, 0)
 
 
-def test_the_longer_of_two_periods_is_taken() -> None:
+@pytest.mark.parametrize("factor", [0.875, 0.75])
+def test_twice_the_period_is_not_taken_for_it(factor: float) -> None:
+    """Every boundary of twice the period is one of the period too: in a larger picture these are clear enough."""
+    side = round(640 * factor)
+    picture = saved(np.tile(make_texture(), (2, 2, 1))[:640, :640], 75)
+    grid = find_resized_grid(_resized(picture, side, side))
+    assert grid is not None
+    assert grid.rows == grid.columns == AxisGrid(8 * factor, 0)
+
+
+def test_the_longer_of_two_periods_is_taken_by_its_own_lines() -> None:
     """Half of it has every second of its lines, and may by chance have more evidence."""
     periods = np.linspace(14, 5, 901)
-    evidence = np.exp(-(((periods - 6.4) / 0.01) ** 2)) * 8
-    assert resized_grid._chosen(evidence, periods, 400) == evidence.argmax()
-    evidence += np.exp(-(((periods - 12.8) / 0.01) ** 2)) * 7
-    assert periods[resized_grid._chosen(evidence, periods, 400)] == pytest.approx(12.8)
+    single, double = (np.exp(-(((periods - period) / 0.01) ** 2)) for period in (6.4, 12.8))
+    evidence = 12 * single + 10 * double
+
+    def chosen(odd: float) -> float:
+        return float(periods[resized_grid._chosen(evidence, odd * double, periods, 400)])
+
+    assert chosen(5) == pytest.approx(12.8)
+    assert chosen(3.5) == pytest.approx(6.4)  # less than a third of the evidence for 6.4
+    evidence /= 2
+    assert chosen(3.5) == pytest.approx(12.8)
+    assert chosen(2.5) == pytest.approx(6.4)  # such as noise has
 
 
 def test_what_resizing_itself_leaves_is_no_grid() -> None:
