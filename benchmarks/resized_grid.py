@@ -34,7 +34,7 @@ from nclforensics.pipelines.training_data import SPLIT_SEED
 Image = NDArray[np.uint8]
 SIDE: Final = 320
 SEED: Final = 79
-FACTORS: Final = (1.6, 1.5, 1.3, 1.25, 1.1, 0.95, 0.9, 0.8, 0.7)
+FACTORS: Final = (1.6, 1.5, 1.3, 1.25, 1.1, 0.95, 0.9, 0.875, 0.8, 0.75, 0.7)
 NEVER_SAVED: Final = (1.6, 1.3, 1.1, 0.95, 0.9, 0.7)
 LAST: Final = (None, 98, 95, 92, 88)
 ENLARGING: Final = ("cubic", "linear", "lanczos")
