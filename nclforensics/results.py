@@ -303,6 +303,7 @@ class Calibration:
         source: Which photos, in words.
         versions: How many images were measured of each photo: as it is, and saved again. They are no independent
             photos, so an interval for a rate follows from the number of photos.
+        largest_pixels: Pixels of the largest photo; 0 where that is not known.
     """
 
     false_positive_rates: tuple[float, ...]
@@ -311,6 +312,7 @@ class Calibration:
     authentic: int
     source: str
     versions: int = 1
+    largest_pixels: int = 0
 
     @property
     def sample(self) -> str:

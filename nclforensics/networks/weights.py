@@ -247,6 +247,7 @@ def _calibration_of(manifest: dict[str, Any], folder: Path) -> Calibration:
             authentic=int(table["authentic"]),
             source=str(table["source"]),
             versions=int(table.get("versions", 1)),
+            largest_pixels=int(table.get("largest_pixels", 0)),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsMismatchError(

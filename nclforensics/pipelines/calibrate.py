@@ -48,9 +48,11 @@ def calibrate(
         report: Called with the number of images done.
     """
     evidence: list[float] = []
+    largest = 0
     for image in images:
         if min(image.shape[:2]) < MIN_SIDE:
             continue
+        largest = max(largest, image.shape[0] * image.shape[1])
         for version in (image, _saved_again(image, seed=derived_seed(seed, "calibration", len(evidence)))):
             evidence.append(evidence_score(localizer.localize(version), min_region=MIN_REGION))
             report(len(evidence))
@@ -63,6 +65,7 @@ def calibrate(
         min_region=MIN_REGION,
         authentic=photos,
         versions=VERSIONS,
+        largest_pixels=largest,
         source="held-out authentic photos of the training data's sources, each as it is and saved again as JPEG "
         f"(quality {LOWEST_QUALITY} to {HIGHEST_QUALITY})",
     )

@@ -270,6 +270,7 @@ def recorded_calibration(table: Mapping[str, Any]) -> Calibration:
         authentic=table["authentic"],
         source=table["source"],
         versions=table.get("versions", 1),
+        largest_pixels=table.get("largest_pixels", 0),
     )
 
 

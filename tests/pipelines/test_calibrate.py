@@ -53,6 +53,13 @@ def test_photos_are_counted_once() -> None:
     assert calibration.sample == "40 images of 20 authentic photos"
 
 
+def test_the_largest_photo_is_remembered() -> None:
+    """For far larger ones the rates are not known to hold; one that is too small to count does not count here."""
+    sizes = [(64, 80), (200, 70), (100, 90), (20, 900)]
+    images = (np.full((*size, 3), 9, np.uint8) for size in sizes)
+    assert calibrate(cast("Localizer", LevelLocalizer()), images, seed=0).largest_pixels == 200 * 70
+
+
 @pytest.mark.parametrize("levels", [[], [7]], ids=["no image", "tiny image"])
 def test_nothing_to_measure_gives_no_thresholds(levels: list[int]) -> None:
     """Without authentic photos, or with too small ones only, the model stays uncalibrated."""

@@ -1,4 +1,4 @@
-"""How much of the picture is empty, and whether it looks like a screen: surfaces of one colour with straight edges."""
+"""How much of the picture is empty or blown out, and whether it looks like a screen: surfaces with straight edges."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ TEXTURELESS_DEVIATION: Final = 1.0  # grey levels: less than the noise of a came
 FLAT_RANGE: Final = 2  # grey levels: a JPEG of a surface of one colour
 EDGE_LENGTH: Final = 64
 EDGE_STEP: Final = 6
+BLOWN_OUT: Final = 250  # of 255: from there on a colour is clipped, or was before JPEG changed it a little
+ROWS: Final = 256  # that are looked at at once: the whole picture's mask would take half as much as the picture
 
 
 def grey_of(window: NDArray[np.uint8]) -> Grey:
@@ -36,6 +38,25 @@ def flat_share(planes: list[Grey]) -> float:
     """Return the share of 16 x 16 blocks of one brightness, give or take a grey level, in [0, 1]."""
     blocks = np.concatenate([blocks_of(plane, SIDE) for plane in planes]).reshape(-1, SIDE * SIDE)
     return float((np.ptp(blocks, axis=1) <= FLAT_RANGE).mean()) if len(blocks) else 0.0
+
+
+def highlights_marked(pixels: NDArray[np.uint8], marked: NDArray[np.bool_]) -> tuple[float, float, float]:
+    """Return how far marks and blown-out highlights are one: pixels with a colour that is clipped at its upper end.
+
+    Args:
+        pixels: RGB, uint8 (H, W, 3).
+        marked: Bool (H, W).
+
+    Returns:
+        The highlights' share of the picture, the share of them that is marked, and their share of what is marked; 0
+        where there are none or nothing is marked.
+    """
+    blown, both, marks = 0, 0, int(np.count_nonzero(marked))
+    for start in range(0, len(pixels), ROWS):
+        highlights = pixels[start : start + ROWS].max(axis=2) >= BLOWN_OUT
+        blown += int(np.count_nonzero(highlights))
+        both += int(np.count_nonzero(highlights & marked[start : start + ROWS]))
+    return blown / marked.size, both / max(blown, 1), both / max(marks, 1)
 
 
 def ruled_share(planes: list[Grey]) -> float:

@@ -3,7 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nclforensics.data.quality.surfaces import flat_share, grey_of, ruled_share, textureless_share
+from nclforensics.data.quality.surfaces import (
+    BLOWN_OUT,
+    flat_share,
+    grey_of,
+    highlights_marked,
+    ruled_share,
+    textureless_share,
+)
 from tests.textures import make_texture
 
 
@@ -61,3 +68,16 @@ def test_tiny_planes_have_no_share(shape: tuple[int, int]) -> None:
     """Without a whole block nothing is said."""
     plane = np.zeros(shape, np.uint8)
     assert (textureless_share([plane]), flat_share([plane]), ruled_share([plane])) == (0, 0, 0)
+
+
+def test_highlights_are_pixels_with_a_clipped_colour() -> None:
+    """One colour is enough, and what is below the limit is none; the picture is longer than a strip."""
+    pixels = np.full((700, 40, 3), BLOWN_OUT - 1, np.uint8)
+    marked = np.zeros((700, 40), np.bool_)
+    assert highlights_marked(pixels, marked) == (0, 0, 0)
+    pixels[100:300, :20, 1] = BLOWN_OUT
+    assert highlights_marked(pixels, marked) == (200 * 20 / marked.size, 0, 0)
+    marked[150:300, :40] = True
+    assert highlights_marked(pixels, marked) == (200 * 20 / marked.size, 150 / 200, 0.5)
+    marked[600:] = True
+    assert highlights_marked(pixels, marked)[2] == 150 * 20 / (250 * 40)
