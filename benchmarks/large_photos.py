@@ -1,0 +1,143 @@
+"""What a model makes of photos much larger than those that it was calibrated on.
+
+    python -m benchmarks.large_photos PHOTOS [--weights MODEL] [--splices 32] [--seed 0]
+
+PHOTOS is a folder of authentic photos, none of which was edited in a part. Each is scanned as it is. Then splices are
+made: a piece of 3 to 15 % of a photo's area, with a soft border, from another photo that may have been resized and
+saved as JPEG before; saved as JPEG at 90 to 98. Hosts are photos of more than four times the pixels of the largest one that the
+model was calibrated on, cut to 2400 pixels a side. Counted are the images that show a region, those of them that are
+called inconclusive, and the splices whose regions are the right ones: f1 above 0.5.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import defaultdict
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nclforensics.data.histories import decode_jpeg, jpeg_bytes
+from nclforensics.data.images import read_image
+from nclforensics.metrics.confusion import confusion_at
+from nclforensics.metrics.regions import regions_above
+from nclforensics.networks.weights import load_model
+from nclforensics.pipelines.decision import MUCH_LARGER, decide
+from nclforensics.pipelines.inference import Localizer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nclforensics.networks.weights import LoadedModel
+
+Image = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")
+BANDS: Final = (0.0, 0.8, 1.5, 3.1, 6.0, 1000.0)  # megapixels
+LONGEST: Final = 2400
+CORNERS: Final = 24  # of a piece
+RIGHT: Final = 0.5
+
+
+def main() -> None:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", type=Path, metavar="PHOTOS")
+    parser.add_argument("--weights", help="a model, as for nclf scan")
+    parser.add_argument("--splices", type=int, default=32)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    model = load_model(arguments.weights)
+    localizer = Localizer(model.network, device=torch.device("cpu"))
+    paths = sorted(path for path in arguments.photos.rglob("*") if path.suffix.lower() in SUFFIXES)
+    print_authentic(model, localizer, paths)
+    largest = MUCH_LARGER * model.calibration.largest_pixels
+    hosts = [path for path in paths if read_image(path).pixels[..., 0].size > largest]
+    print_splices(model, localizer, splices(hosts, arguments.splices, arguments.seed))
+
+
+def print_authentic(model: LoadedModel, localizer: Localizer, paths: list[Path]) -> None:
+    """Print how many authentic photos of each size show a region."""
+    counts: dict[float, list[int]] = defaultdict(lambda: [0, 0, 0])
+    for path in paths:
+        image = read_image(path).pixels
+        _, found, inconclusive = examined(model, localizer, image)
+        band = max(lower for lower in BANDS if image[..., 0].size >= lower * 1e6)
+        counts[band] = [a + b for a, b in zip(counts[band], (1, found, inconclusive), strict=True)]
+    print("| authentic, megapixels | photos | show a region | inconclusive of them |\n|---|---|---|---|")
+    for lower, upper in pairwise(BANDS):
+        if lower in counts:
+            print(f"| {lower:g} to {upper:g} | " + " | ".join(map(str, counts[lower])) + " |")
+
+
+def print_splices(model: LoadedModel, localizer: Localizer, made: Iterator[tuple[Image, Mask]]) -> None:
+    """Print how many splices show a region, and what is said of the right ones and of the others."""
+    counts: dict[bool, list[int]] = {True: [0, 0], False: [0, 0]}
+    total = 0
+    for image, mask in made:
+        prediction, found, inconclusive = examined(model, localizer, image)
+        total += 1
+        if found:
+            right = confusion_at(prediction.astype(np.float32), mask, threshold=0.5).f1 > RIGHT
+            counts[right] = [counts[right][0] + 1, counts[right][1] + inconclusive]
+    print(
+        "\n| splices | regions in the right place | inconclusive of them | regions elsewhere | inconclusive of them |"
+    )
+    print(f"|---|---|---|---|---|\n| {total} | " + " | ".join(map(str, counts[True] + counts[False])) + " |")
+
+
+def examined(model: LoadedModel, localizer: Localizer, image: Image) -> tuple[Mask, bool, bool]:
+    """Return what is marked, whether anything is, and whether that is called inconclusive."""
+    scores = localizer.localize(image)
+    prediction, regions = regions_above(scores, threshold=model.threshold, min_region=model.calibration.min_region)
+    decision, _ = decide(prediction, pixels=image, largest_pixels=model.calibration.largest_pixels)
+    return prediction, bool(regions), bool(regions) and decision == "inconclusive"
+
+
+def splices(hosts: list[Path], count: int, seed: int) -> Iterator[tuple[Image, Mask]]:
+    """Yield spliced images and what was pasted."""
+    rng = np.random.default_rng(seed)
+    for _ in range(count):
+        host, donor = (read_image(hosts[index]).pixels for index in rng.choice(len(hosts), 2, replace=False))
+        yield spliced(host[:LONGEST, :LONGEST].copy(), with_history(donor, rng), rng)
+
+
+def with_history(donor: Image, rng: np.random.Generator) -> Image:
+    """Return the donor, resized by 0.7 to 1.3 in half of the cases, and saved at 60 to 91 in half."""
+    if rng.random() < 0.5:  # noqa: PLR2004 - half
+        factor = rng.uniform(0.7, 1.3)
+        donor = np.asarray(cv2.resize(donor, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC), np.uint8)
+    return saved(donor, int(rng.integers(60, 92))) if rng.random() < 0.5 else donor  # noqa: PLR2004
+
+
+def spliced(host: Image, donor: Image, rng: np.random.Generator) -> tuple[Image, Mask]:
+    """Return the host with a piece of the donor, saved, and where the piece is."""
+    area = host[..., 0].size * rng.uniform(0.03, 0.15)
+    side = min(int(1.3 * area**0.5), *host.shape[:2], *donor.shape[:2])
+    turn = np.linspace(0, 2 * np.pi, CORNERS, endpoint=False)
+    radius = side / 2 * rng.uniform(0.65, 1, CORNERS)
+    corners = np.stack([side / 2 + radius * np.cos(turn), side / 2 + radius * np.sin(turn)], axis=1)
+    piece = np.zeros((side, side), np.uint8)
+    cv2.fillPoly(piece, [corners.astype(np.int32)], 255)
+    soft = (cv2.GaussianBlur(piece, (0, 0), 1.5) / 255)[..., None]
+    top, left, above, before = (int(rng.integers(n - side + 1)) for n in (*host.shape[:2], *donor.shape[:2]))
+    place = np.s_[top : top + side, left : left + side]
+    host[place] = host[place] * (1 - soft) + donor[above : above + side, before : before + side] * soft + 0.5
+    mask = np.zeros(host.shape[:2], np.bool_)
+    mask[place] = piece > 0
+    return saved(host, int(rng.integers(90, 99))), mask
+
+
+def saved(image: Image, quality: int) -> Image:
+    """Return an image after a JPEG of that quality."""
+    step = {"op": "jpeg", "quality": quality, "colour_quality": quality, "subsampling": "4:2:0"}
+    return decode_jpeg(jpeg_bytes(image, step))
+
+
+if __name__ == "__main__":
+    main()
