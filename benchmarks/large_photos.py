@@ -1,12 +1,12 @@
 """What a model makes of photos much larger than those that it was calibrated on.
 
-    python -m benchmarks.large_photos PHOTOS [--weights MODEL] [--splices 32] [--seed 0]
+    python -m benchmarks.large_photos PHOTOS [--weights MODEL] [--splices 32] [--seed 0] [--as-if-small]
 
 PHOTOS is a folder of authentic photos, none of which was edited in a part. Each is scanned as it is. Then splices are
 made: a piece of 3 to 15 % of a photo's area, with a soft border, from another photo that may have been resized and
-saved as JPEG before; saved as JPEG at 90 to 98. Hosts are photos of more than four times the pixels of the largest one that the
-model was calibrated on, cut to 2400 pixels a side. Counted are the images that show a region, those of them that are
-called inconclusive, and the splices whose regions are the right ones: f1 above 0.5.
+saved as JPEG before; saved as JPEG at 90 to 98. Hosts are photos of more than four times the pixels of the largest one
+that the model was calibrated on, cut to 2400 pixels a side. Counted are the images that show a region, and the splices
+whose regions are the right ones: f1 above 0.5. `--as-if-small` scans them as images of any size are scanned.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from nclforensics.data.images import read_image
 from nclforensics.metrics.confusion import confusion_at
 from nclforensics.metrics.regions import regions_above
 from nclforensics.networks.weights import load_model
-from nclforensics.pipelines.decision import MUCH_LARGER, decide
 from nclforensics.pipelines.inference import Localizer
+from nclforensics.results import is_much_larger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,52 +51,49 @@ def main() -> None:
     parser.add_argument("--weights", help="a model, as for nclf scan")
     parser.add_argument("--splices", type=int, default=32)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--as-if-small", action="store_true", help="do not leave out blown-out highlights")
     arguments = parser.parse_args()
     model = load_model(arguments.weights)
+    if arguments.as_if_small:
+        model.network.calibrated_pixels = 0
     localizer = Localizer(model.network, device=torch.device("cpu"))
     paths = sorted(path for path in arguments.photos.rglob("*") if path.suffix.lower() in SUFFIXES)
     print_authentic(model, localizer, paths)
-    largest = MUCH_LARGER * model.calibration.largest_pixels
-    hosts = [path for path in paths if read_image(path).pixels[..., 0].size > largest]
+    largest = model.calibration.largest_pixels
+    hosts = [path for path in paths if is_much_larger(read_image(path).pixels[..., 0].size, largest)]
     print_splices(model, localizer, splices(hosts, arguments.splices, arguments.seed))
 
 
 def print_authentic(model: LoadedModel, localizer: Localizer, paths: list[Path]) -> None:
     """Print how many authentic photos of each size show a region."""
-    counts: dict[float, list[int]] = defaultdict(lambda: [0, 0, 0])
+    counts: dict[float, list[int]] = defaultdict(lambda: [0, 0])
     for path in paths:
         image = read_image(path).pixels
-        _, found, inconclusive = examined(model, localizer, image)
         band = max(lower for lower in BANDS if image[..., 0].size >= lower * 1e6)
-        counts[band] = [a + b for a, b in zip(counts[band], (1, found, inconclusive), strict=True)]
-    print("| authentic, megapixels | photos | show a region | inconclusive of them |\n|---|---|---|---|")
+        counts[band] = [counts[band][0] + 1, counts[band][1] + bool(marked(model, localizer, image).any())]
+    print("| authentic, megapixels | photos | show a region |\n|---|---|---|")
     for lower, upper in pairwise(BANDS):
         if lower in counts:
-            print(f"| {lower:g} to {upper:g} | " + " | ".join(map(str, counts[lower])) + " |")
+            print(f"| {lower:g} to {upper:g} | {counts[lower][0]} | {counts[lower][1]} |")
 
 
 def print_splices(model: LoadedModel, localizer: Localizer, made: Iterator[tuple[Image, Mask]]) -> None:
-    """Print how many splices show a region, and what is said of the right ones and of the others."""
-    counts: dict[bool, list[int]] = {True: [0, 0], False: [0, 0]}
-    total = 0
+    """Print how many splices show regions, in the right place and elsewhere, and their mean f1."""
+    figures = []
     for image, mask in made:
-        prediction, found, inconclusive = examined(model, localizer, image)
-        total += 1
-        if found:
-            right = confusion_at(prediction.astype(np.float32), mask, threshold=0.5).f1 > RIGHT
-            counts[right] = [counts[right][0] + 1, counts[right][1] + inconclusive]
-    print(
-        "\n| splices | regions in the right place | inconclusive of them | regions elsewhere | inconclusive of them |"
-    )
-    print(f"|---|---|---|---|---|\n| {total} | " + " | ".join(map(str, counts[True] + counts[False])) + " |")
+        prediction = marked(model, localizer, image)
+        counts = confusion_at(prediction.astype(np.float32), mask, threshold=0.5)
+        figures.append((prediction.any(), counts.f1))
+    found, f1 = np.array(figures).T
+    print("\n| splices | regions in the right place | regions elsewhere | mean f1 |\n|---|---|---|---|")
+    right = np.count_nonzero(f1 > RIGHT)
+    print(f"| {len(f1)} | {right} | {np.count_nonzero(found) - right} | {f1.mean():.3f} |")
 
 
-def examined(model: LoadedModel, localizer: Localizer, image: Image) -> tuple[Mask, bool, bool]:
-    """Return what is marked, whether anything is, and whether that is called inconclusive."""
+def marked(model: LoadedModel, localizer: Localizer, image: Image) -> Mask:
+    """Return the regions that count at the model's threshold."""
     scores = localizer.localize(image)
-    prediction, regions = regions_above(scores, threshold=model.threshold, min_region=model.calibration.min_region)
-    decision, _ = decide(prediction, pixels=image, largest_pixels=model.calibration.largest_pixels)
-    return prediction, bool(regions), bool(regions) and decision == "inconclusive"
+    return regions_above(scores, threshold=model.threshold, min_region=model.calibration.min_region)[0]
 
 
 def splices(hosts: list[Path], count: int, seed: int) -> Iterator[tuple[Image, Mask]]:

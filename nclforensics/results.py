@@ -19,6 +19,16 @@ WITHOUT_COPIES: Final = 2  # the version before, whose findings had no `copies`:
 Decision = Literal["localized evidence", "no localized evidence", "inconclusive"]
 
 
+# How many times the pixels of the largest photo that a model was calibrated on an image may have before it is not known
+# to behave on it as on those: docs/decision.md, "Large photos".
+MUCH_LARGER: Final = 4
+
+
+def is_much_larger(size: int, largest: int) -> bool:
+    """Tell whether an image of `size` pixels is much larger than the largest of the calibration, 0 if unknown."""
+    return 0 < MUCH_LARGER * largest < size
+
+
 @dataclass(frozen=True, kw_only=True)
 class Region:
     """One connected region of elevated score, in pixels of the scanned image.

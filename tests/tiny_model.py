@@ -62,6 +62,7 @@ def make_calibration(*, threshold: float = 0.05) -> Calibration:
         min_region=0.005,
         authentic=100,
         source="made up for tests",
+        largest_pixels=1_000_000,
     )
 
 

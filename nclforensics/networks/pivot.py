@@ -121,11 +121,13 @@ class PivotNetwork(nn.Module):
         decode_halo: The same for a part of the features that is decoded by itself.
         copy_matcher: Whether the network was calibrated together with the copy-move matcher, which is no part of it.
         block_grid: Whether it was calibrated on images analysed on their JPEG grid, wherever it lies.
+        calibrated_pixels: Pixels of the largest image that it was calibrated on; 0 if that is not known.
     """
 
     mean: Tensor
     copy_matcher: bool = False
     block_grid: bool = True
+    calibrated_pixels: int = 0
 
     def __init__(
         self,

@@ -98,6 +98,7 @@ def load_model(spec: str | Path | None = None) -> LoadedModel:
     network = build_network(config)
     _fill(network, content, folder=folder)
     calibration = _calibration_of(manifest, folder)
+    network.calibrated_pixels = calibration.largest_pixels
     return LoadedModel(
         network=network.eval(),
         config=config,

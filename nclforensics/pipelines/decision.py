@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from nclforensics.data.quality.surfaces import highlights_marked
-from nclforensics.results import ScoreMeaning
+from nclforensics.results import ScoreMeaning, is_much_larger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,19 +30,11 @@ CALIBRATED_PRECISION: Final = "fp32"
 # A photo whose whole surface was processed can be marked all over; no edit that the model learned is nearly so large.
 LARGEST_SHARE: Final = 0.9
 
-# How many times the pixels of the largest photo that it was calibrated on an image may have before the model's rate of
-# false alarms is not known to hold; and the share of blown-out highlights from which on they are looked at, and from
-# which on marks and highlights are the same. docs/decision.md, "Large photos".
-MUCH_LARGER: Final = 4
-FEWEST_HIGHLIGHTS: Final = 0.005
-SAME_PLACE: Final = 0.6
-
 
 def decide(
     prediction: NDArray[np.bool_],
     quality: QualityFacts | None = None,
     *,
-    pixels: NDArray[np.uint8] | None = None,
     largest_pixels: int = 0,
 ) -> tuple[Decision, str | None]:
     """Return the decision about an image, and its reason: why it is inconclusive, or what weakens its evidence.
@@ -51,17 +42,14 @@ def decide(
     Args:
         prediction: Shape (H, W), bool: the pixels of the regions that count.
         quality: What is known about the image's quality, None if nothing is.
-        pixels: The image, RGB, uint8 (H, W, 3), None if it is not at hand.
         largest_pixels: Pixels of the largest photo that the model was calibrated on, 0 if that is not known.
     """
     found = bool(prediction.any())
-    larger = found and largest_pixels > 0 and prediction.size > MUCH_LARGER * largest_pixels
-    reasons = [*_raising_false_alarms(prediction, quality), *(_highlights(prediction, pixels) if larger else ())]
-    unreliable = " ".join(reasons)
+    unreliable = " ".join(_raising_false_alarms(prediction, quality))
     if unreliable:
         return "inconclusive", f"{'Regions were' if found else 'No region was'} found, but: {unreliable}"
     weaknesses = list(_hiding_edits(quality)) if quality is not None else []
-    if larger:
+    if found and is_much_larger(prediction.size, largest_pixels):
         weaknesses.append(_size(prediction.size, largest_pixels))
     hidden = " ".join(weaknesses)
     if found:
@@ -118,18 +106,6 @@ def _raising_false_alarms(prediction: NDArray[np.bool_], quality: QualityFacts |
         yield f"The image is {width} x {height} pixels; below {SMALLEST_SIDE} nothing can be said."
     if quality is not None and quality.screenshot_like:
         yield "It looks like a screenshot or a framed picture; those of authentic photos often show regions, too."
-
-
-def _highlights(prediction: NDArray[np.bool_], pixels: NDArray[np.uint8] | None) -> Iterator[str]:
-    """Yield why the regions of a large photo are none: nearly all false alarms on such photos mark its highlights."""
-    if pixels is None:
-        return
-    share, held, of_marked = highlights_marked(pixels, prediction)
-    if share >= FEWEST_HIGHLIGHTS and max(held, of_marked) >= SAME_PLACE:
-        yield (
-            f"They hold {100 * held:.0f} % of its blown-out highlights, which make up {100 * of_marked:.0f} % of them. "
-            "The model was not calibrated on photos so large; those that nobody edited often show such regions."
-        )
 
 
 def _size(size: int, largest_pixels: int) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from nclforensics.data.quality.block_grid import BLOCK, BlockGrid
+from nclforensics.data.quality.surfaces import highlights
 from nclforensics.errors import UnreadableImageError, UsageError
 from nclforensics.metrics.regions import evidence_score, regions_above
 from nclforensics.pipelines.decision import decide, score_meaning
@@ -18,9 +19,11 @@ from nclforensics.pipelines.inference import Localizer
 from nclforensics.pipelines.outputs import MASK_SUFFIX, OVERLAY_SUFFIX, SCORE_SUFFIX, digest_of, encode_mask, encode_png
 from nclforensics.reports.overlay import render_overlay, score_map_to_uint16
 from nclforensics.reports.upright import upright
-from nclforensics.results import Box, Copy, ScanFinding
+from nclforensics.results import Box, Copy, ScanFinding, is_much_larger
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from nclforensics.config import ScanConfig
     from nclforensics.data.images import LoadedImage
     from nclforensics.matching.copies import CopiedRegion
@@ -119,9 +122,7 @@ class Examiner:
             files[image.name + OVERLAY_SUFFIX] = encode_png(upright(overlay, loaded.orientation))
         if self.config.score_map:
             files[image.name + SCORE_SUFFIX] = encode_png(score_map_to_uint16(score_map))
-        decision, reason = decide(
-            prediction, loaded.quality, pixels=loaded.pixels, largest_pixels=self._calibration.largest_pixels
-        )
+        decision, reason = decide(prediction, loaded.quality, largest_pixels=self._calibration.largest_pixels)
         score = evidence_score(score_map, min_region=min_region)
         height, width = score_map.shape
         finding = ScanFinding(
@@ -134,7 +135,7 @@ class Examiner:
             format=loaded.format,
             decoder=loaded.decoder,
             orientation=loaded.orientation,
-            notes=(*loaded.notes, *_grid_notes(localization.grid)),
+            notes=(*loaded.notes, *_grid_notes(localization.grid), *self._highlight_notes(loaded.pixels)),
             decision=decision,
             reason=reason,
             image_score=score,
@@ -152,6 +153,12 @@ class Examiner:
             **_names_and_digests(image, files),
         )
         return finding, files
+
+    def _highlight_notes(self, pixels: NDArray[np.uint8]) -> tuple[str, ...]:
+        if not is_much_larger(pixels[..., 0].size, self._calibration.largest_pixels):
+            return ()
+        share = float(highlights(pixels, BLOCK).mean())
+        return (f"Blown-out highlights, {share:.1%} of the image, hold no traces: left out",) if 0 < share < 1 else ()
 
 
 def _grid_notes(grid: BlockGrid) -> tuple[str, ...]:

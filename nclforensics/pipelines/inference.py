@@ -11,6 +11,9 @@ then to be decoded, so that only one tile's features are held.
 What the network sees is whole blocks of the JPEG grid: it reads traces block by block from the first pixel on, and of a
 picture that was cropped or resized after it was saved it would see them all out of place (docs/experiments.md, rows 28
 and 30). A resized picture is brought back to blocks of 8 x 8 pixels, and its scores are mapped onto its own pixels.
+
+Of an image much larger than those of the calibration, blown-out highlights are left out: they hold no trace, and in
+large photos they are large enough to move the statistics, by which all the rest then differs (docs/experiments.md).
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ import torch
 
 from nclforensics.data.quality.block_grid import BLOCK, BlockGrid, find_grid
 from nclforensics.data.quality.resized_grid import find_resized_grid
+from nclforensics.data.quality.surfaces import highlights
 from nclforensics.errors import ShapeError, UsageError
 from nclforensics.matching.copies import WORKING_THRESHOLD, find_copies
 from nclforensics.networks.encoder import EncoderFeatures
@@ -32,6 +36,7 @@ from nclforensics.networks.strips import CELL_STRIP, in_strips
 from nclforensics.pipelines.heap import release_free_memory
 from nclforensics.pipelines.restoration import Restoration
 from nclforensics.pipelines.tiling import Area, Span, cut_area, widened
+from nclforensics.results import is_much_larger
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -40,7 +45,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nclforensics.matching.copies import CopiedRegion, CopyMoveMap
-    from nclforensics.networks.pivot import Encoder, PivotNetwork
+    from nclforensics.networks.pivot import Encoder, PivotNetwork, PivotOutput
     from nclforensics.networks.strips import Layer
 
 COPY_SCORE: Final = 0.995  # of a copy at the matcher's working threshold: above what 5 % of authentic photos reach
@@ -49,6 +54,7 @@ SKIP_HELD: Final = 13_000_000
 SQUARE: Final = 1024  # side in pixels of what is decoded at once; a multiple of every network's alignment
 SMALL_SQUARE: Final = 768  # the same where memory is short: 5 % slower, 150 MB less
 STRIP: Final = 256  # rows of the score map that are worked on at once
+NO_EVIDENCE: Final = -8.0  # logit of what is left out
 
 
 class Features(NamedTuple):
@@ -214,14 +220,25 @@ class Localizer:
     def _decoded(self, image: NDArray[np.uint8], logits: NDArray[np.float32]) -> tuple[torch.Tensor | None, int]:
         """Write an image's logits into a map of its size, and return the image head's sums and the number of tiles."""
         tiles = self._tiles(*image.shape[:2])
-        statistics, whole = self._statistics(image, tiles)
+        blown = self._left_out(image)
+        statistics, whole = self._statistics(image, tiles, blown)
         sums: torch.Tensor | None = None
         for tile in tiles:
-            sums = _added(sums, self._decode(image, tile, whole or self._encode(image, tile), statistics, logits))
+            features = whole or self._encode(image, tile)
+            sums = _added(sums, self._decode(image, tile, features, statistics, logits, blown))
         return sums, len(tiles)
 
-    def _statistics(self, image: NDArray[np.uint8], tiles: list[Area]) -> tuple[torch.Tensor, Features | None]:
-        """Return the mean of the context statistics over all cells, (1, K), and the features where one tile is all."""
+    def _left_out(self, image: NDArray[np.uint8]) -> torch.Tensor | None:
+        """Return the cells that are left out of an image, bool (h, w); None if none is, or all would be."""
+        if not is_much_larger(image[..., 0].size, self.network.calibrated_pixels):
+            return None
+        blown = highlights(image, self.network.stride)
+        return torch.from_numpy(blown).to(self.device) if blown.any() and not blown.all() else None
+
+    def _statistics(
+        self, image: NDArray[np.uint8], tiles: list[Area], blown: torch.Tensor | None
+    ) -> tuple[torch.Tensor, Features | None]:
+        """Return the mean of the context statistics over the cells, (1, K), and the features where one tile is all."""
         total, cells = torch.zeros(1, 1, dtype=torch.float64, device=self.device), 0
         features: Features | None = None
         for tile in tiles:
@@ -229,7 +246,11 @@ class Localizer:
             features = self._encode(image, tile)
             for square in cut_area(tile, SQUARE, halo=0):
                 part = self._deep(features, square, tile)
+                if blown is not None:
+                    part = part[:, :, ~self._of(blown, square)][:, :, None]
                 count = part.shape[2] * part.shape[3]
+                if not count:
+                    continue
                 # float64: the sum over many parts must not depend on how they were cut.
                 total = total + self.network.context_statistics(part).double() * count
                 cells += count
@@ -255,6 +276,7 @@ class Localizer:
         features: Features,
         statistics: torch.Tensor,
         logits: NDArray[np.float32],
+        blown: torch.Tensor | None,
     ) -> torch.Tensor | None:
         """Write the logits of a tile's core into the image's, and return the sums that the image head reads of it."""
         sums: torch.Tensor | None = None
@@ -267,6 +289,8 @@ class Localizer:
             part = EncoderFeatures(skip, self._deep(features, square, tile))
             size = (rows.stop - rows.start, columns.stop - columns.start)
             output = self.network.decode(part, statistics, size=size)
+            if blown is not None:
+                output = _without(output, self._of(blown, square))
             core = output.logits[0, 0, rows.core_in_extent, columns.core_in_extent]
             logits[rows.core_start : rows.core_stop, columns.core_start : columns.core_stop] = (
                 core.float().cpu().numpy()
@@ -298,9 +322,25 @@ class Localizer:
         rows, columns = (span.cells(whole.start, stride, scale) for span, whole in zip(part, area, strict=True))
         return ..., rows, columns
 
+    def _of(self, cells: torch.Tensor, area: Area) -> torch.Tensor:
+        """Return an area's extent of the whole image's cells, (h, w)."""
+        rows, columns = (span.cells(0, self.network.stride) for span in area)
+        return cells[rows, columns]
+
     def _tiles(self, height: int, width: int) -> list[Area]:
         whole = (Span.whole(height), Span.whole(width))
         return [whole] if height * width <= self._whole else cut_area(whole, self._core, self._halo)
+
+
+def _without(output: PivotOutput, blown: torch.Tensor) -> PivotOutput:
+    """Return an output in which some cells, bool (h, w), show no evidence."""
+    height, width = output.logits.shape[-2:]
+    side = -(-height // blown.shape[0])
+    pixels = blown.repeat_interleave(side, 0).repeat_interleave(side, 1)[:height, :width]
+    return output._replace(
+        logits=output.logits.masked_fill(pixels, NO_EVIDENCE),
+        cell_logits=output.cell_logits.masked_fill(blown, NO_EVIDENCE),
+    )
 
 
 def _repeat_border(scores: NDArray[np.float32], rows: slice, columns: slice) -> None:

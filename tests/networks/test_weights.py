@@ -52,6 +52,7 @@ def test_the_calibration_survives(folder: Path) -> None:
     """Thresholds, region size, count and source are those that were saved."""
     model = load_model(folder)
     assert (model.calibration, model.threshold, model.thresholds) == (make_calibration(), 0.05, {0.01: 0.5, 0.05: 0.05})
+    assert model.network.calibrated_pixels == 1_000_000
 
 
 def test_the_digest_is_that_of_the_file(folder: Path) -> None:

@@ -167,6 +167,52 @@ def test_a_model_without_the_grid_sees_the_picture_as_it_is() -> None:
     assert Localizer(network, device=CPU).localize_with_copies(larger).grid == BlockGrid.starting_at(0, 0)
 
 
+def _overexposed() -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """Return an image with a blown-out corner, and highlights of one cell elsewhere."""
+    image = np.minimum(_textured(150, 530), 200).astype(np.uint8)
+    image[:60, :200] = 255
+    image[104:112, 400:408] = 250
+    return image
+
+
+@pytest.mark.parametrize("tiled", [False, True], ids=["whole", "tiled"])
+def test_highlights_of_a_much_larger_image_are_left_out(tiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: FBT001
+    """They have no score and are not in the statistics, by which all the rest is judged; computed here from parts."""
+    image, network = _overexposed()[:144, :528], make_network()
+    network.calibrated_pixels = image[..., 0].size // 4 - 1
+    monkeypatch.setattr(inference, "SQUARE", 128)
+    localizer = _tiling_localizer(network) if tiled else Localizer(network, device=CPU)
+    found = localizer.localize(image)
+    blown = torch.zeros(18, 66, dtype=torch.bool)
+    blown[:8, :25] = True  # of the eighth row of cells the upper half
+    blown[13, 50] = True
+    with torch.inference_mode():
+        features = network.encode(torch.from_numpy(image.copy()).permute(2, 0, 1)[None])
+        statistics = network.context_statistics(features.deep[:, :, ~blown][:, :, None])
+        output = network.decode(features, statistics, size=image.shape[:2])
+        pixels = blown.repeat_interleave(8, 0).repeat_interleave(8, 1)
+        logits = output.logits.masked_fill(pixels, inference.NO_EVIDENCE)
+        sums = network.image_sums(output._replace(cell_logits=output.cell_logits.masked_fill(blown, -8.0)))
+        expected = network.score_logits(logits, network.image_logit(sums)).sigmoid()[0, 0].numpy()
+    assert np.abs(found - expected).max() < TILE_TOLERANCE
+    assert found[pixels.numpy()].max() < 0.01
+
+
+def test_highlights_of_other_images_count() -> None:
+    """As they did in the calibration: where it is not known on what, or the image is not much larger, or all of it."""
+    image = _overexposed()
+    usual = Localizer(make_network(), device=CPU).localize(image)
+    network = make_network()
+    network.calibrated_pixels = -(-image[..., 0].size // 4)
+    assert np.array_equal(Localizer(network, device=CPU).localize(image), usual)
+    network.calibrated_pixels = 1
+    assert np.abs(Localizer(network, device=CPU).localize(image) - usual).max() > 10 * TILE_TOLERANCE
+    white = np.full((64, 80, 3), 255, np.uint8)
+    assert np.array_equal(
+        Localizer(network, device=CPU).localize(white), Localizer(make_network(), device=CPU).localize(white)
+    )
+
+
 def test_the_halo_of_decoded_squares_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The test above can fail: squares without a halo show their borders."""
     image = _textured(300, 300)

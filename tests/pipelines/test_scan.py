@@ -141,6 +141,22 @@ def test_a_resized_jpeg_is_noted(model: LoadedModel, tmp_path: Path) -> None:
     assert _decoded(tmp_path / "masks" / finding.mask).shape == (480, 400)
 
 
+@pytest.mark.parametrize(("largest", "noted"), [(100, True), (1_000_000, False)])
+def test_highlights_left_out_of_a_much_larger_photo_are_noted(
+    model: LoadedModel, tmp_path: Path, largest: int, *, noted: bool
+) -> None:
+    """With their share; and where something was found, that the rate of false alarms was measured on smaller photos."""
+    photo = np.minimum(make_texture(160, 200), 200)
+    photo[:16, :16] = 255
+    (tmp_path / "bright.png").write_bytes(encode_png(photo))
+    calibration = dataclasses.replace(model.calibration, largest_pixels=largest)
+    finding = _only(dataclasses.replace(model, calibration=calibration), tmp_path / "bright.png", tmp_path / "out")
+    expected = ["Blown-out highlights, 0.8% of the image, hold no traces: left out"] if noted else []
+    assert [note for note in finding.notes if "highlights" in note] == expected
+    assert finding.decision == "localized evidence"
+    assert ("megapixels" in str(finding.reason)) == noted
+
+
 def test_an_unreadable_file_is_a_record(model: LoadedModel, photos: Path, tmp_path: Path) -> None:
     """A text file named .jpg is skipped with its reason and digest; the others are scanned."""
     outcomes = _scan(model, [photos], tmp_path / "out")

@@ -19,8 +19,9 @@ TEXTURELESS_DEVIATION: Final = 1.0  # grey levels: less than the noise of a came
 FLAT_RANGE: Final = 2  # grey levels: a JPEG of a surface of one colour
 EDGE_LENGTH: Final = 64
 EDGE_STEP: Final = 6
-BLOWN_OUT: Final = 250  # of 255: from there on a colour is clipped, or was before JPEG changed it a little
-ROWS: Final = 256  # that are looked at at once: the whole picture's mask would take half as much as the picture
+BRIGHTEST: Final = 240  # of 255: from there on a colour is clipped, or was before it was processed
+CLIPPED_SHARE: Final = 0.3
+ROWS: Final = 256  # that are looked at at once
 
 
 def grey_of(window: NDArray[np.uint8]) -> Grey:
@@ -40,23 +41,23 @@ def flat_share(planes: list[Grey]) -> float:
     return float((np.ptp(blocks, axis=1) <= FLAT_RANGE).mean()) if len(blocks) else 0.0
 
 
-def highlights_marked(pixels: NDArray[np.uint8], marked: NDArray[np.bool_]) -> tuple[float, float, float]:
-    """Return how far marks and blown-out highlights are one: pixels with a colour that is clipped at its upper end.
+def highlights(pixels: NDArray[np.uint8], side: int) -> NDArray[np.bool_]:
+    """Return which cells of a picture are blown out: in three tenths of their pixels a colour is clipped, or nearly so.
 
     Args:
         pixels: RGB, uint8 (H, W, 3).
-        marked: Bool (H, W).
+        side: Of a cell, in pixels, a divisor of 256; cells that reach over the border repeat its pixels.
 
     Returns:
-        The highlights' share of the picture, the share of them that is marked, and their share of what is marked; 0
-        where there are none or nothing is marked.
+        Bool (ceil(H / side), ceil(W / side)).
     """
-    blown, both, marks = 0, 0, int(np.count_nonzero(marked))
+    cells = []
     for start in range(0, len(pixels), ROWS):
-        highlights = pixels[start : start + ROWS].max(axis=2) >= BLOWN_OUT
-        blown += int(np.count_nonzero(highlights))
-        both += int(np.count_nonzero(highlights & marked[start : start + ROWS]))
-    return blown / marked.size, both / max(blown, 1), both / max(marks, 1)
+        clipped = pixels[start : start + ROWS].max(axis=2) >= BRIGHTEST
+        whole = np.pad(clipped, [(0, -length % side) for length in clipped.shape], mode="edge")
+        down, across = (length // side for length in whole.shape)
+        cells.append(whole.reshape(down, side, across, side).mean(axis=(1, 3)) >= CLIPPED_SHARE)
+    return np.concatenate(cells)
 
 
 def ruled_share(planes: list[Grey]) -> float:

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from nclforensics.data.quality.surfaces import (
-    BLOWN_OUT,
+    BRIGHTEST,
     flat_share,
     grey_of,
-    highlights_marked,
+    highlights,
     ruled_share,
     textureless_share,
 )
@@ -70,14 +70,14 @@ def test_tiny_planes_have_no_share(shape: tuple[int, int]) -> None:
     assert (textureless_share([plane]), flat_share([plane]), ruled_share([plane])) == (0, 0, 0)
 
 
-def test_highlights_are_pixels_with_a_clipped_colour() -> None:
-    """One colour is enough, and what is below the limit is none; the picture is longer than a strip."""
-    pixels = np.full((700, 40, 3), BLOWN_OUT - 1, np.uint8)
-    marked = np.zeros((700, 40), np.bool_)
-    assert highlights_marked(pixels, marked) == (0, 0, 0)
-    pixels[100:300, :20, 1] = BLOWN_OUT
-    assert highlights_marked(pixels, marked) == (200 * 20 / marked.size, 0, 0)
-    marked[150:300, :40] = True
-    assert highlights_marked(pixels, marked) == (200 * 20 / marked.size, 150 / 200, 0.5)
-    marked[600:] = True
-    assert highlights_marked(pixels, marked)[2] == 150 * 20 / (250 * 40)
+def test_highlights_are_cells_with_clipped_colours() -> None:
+    """One colour is enough, in three tenths of a cell; cells at the border are filled up with its pixels."""
+    pixels = np.full((600, 43, 3), BRIGHTEST - 1, np.uint8)
+    assert not highlights(pixels, 8).any()
+    pixels[256:264, 0:2, 1] = BRIGHTEST  # a quarter of a cell
+    pixels[256:264, 8:11, 2] = BRIGHTEST  # three eighths
+    pixels[590:, 41:] = 255  # of the last cell the last two of three columns, repeated
+    found = highlights(pixels, 8)
+    assert found.shape == (75, 6)
+    assert list(zip(*np.nonzero(found), strict=True)) == [(32, 1), (74, 5)]
+    assert highlights(pixels[:592], 16).shape == (37, 3)
