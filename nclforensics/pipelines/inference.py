@@ -226,6 +226,7 @@ class Localizer:
         for tile in tiles:
             features = whole or self._encode(image, tile)
             sums = _added(sums, self._decode(image, tile, features, statistics, logits, blown))
+            del features  # before the next ones are computed
         return sums, len(tiles)
 
     def _left_out(self, image: NDArray[np.uint8]) -> torch.Tensor | None:
@@ -290,7 +291,7 @@ class Localizer:
             size = (rows.stop - rows.start, columns.stop - columns.start)
             output = self.network.decode(part, statistics, size=size)
             if blown is not None:
-                output = _without(output, self._of(blown, square))
+                output = _without(output, self._of(blown, square), self.network.stride)
             core = output.logits[0, 0, rows.core_in_extent, columns.core_in_extent]
             logits[rows.core_start : rows.core_stop, columns.core_start : columns.core_stop] = (
                 core.float().cpu().numpy()
@@ -332,10 +333,9 @@ class Localizer:
         return [whole] if height * width <= self._whole else cut_area(whole, self._core, self._halo)
 
 
-def _without(output: PivotOutput, blown: torch.Tensor) -> PivotOutput:
-    """Return an output in which some cells, bool (h, w), show no evidence."""
+def _without(output: PivotOutput, blown: torch.Tensor, side: int) -> PivotOutput:
+    """Return an output in which some cells, bool (h, w), of `side` pixels show no evidence."""
     height, width = output.logits.shape[-2:]
-    side = -(-height // blown.shape[0])
     pixels = blown.repeat_interleave(side, 0).repeat_interleave(side, 1)[:height, :width]
     return output._replace(
         logits=output.logits.masked_fill(pixels, NO_EVIDENCE),
