@@ -52,7 +52,6 @@ COPY_SCORE: Final = 0.995  # of a copy at the matcher's working threshold: above
 # Pixels of an image up to which its skip map is held, 12 bytes a pixel of `lite`; beyond, a square's is computed twice.
 SKIP_HELD: Final = 13_000_000
 SQUARE: Final = 1024  # side in pixels of what is decoded at once; a multiple of every network's alignment
-SMALL_SQUARE: Final = 768  # the same where memory is short: 5 % slower, 150 MB less
 STRIP: Final = 256  # rows of the score map that are worked on at once
 NO_EVIDENCE: Final = -8.0  # logit of what is left out
 
@@ -281,8 +280,7 @@ class Localizer:
     ) -> torch.Tensor | None:
         """Write the logits of a tile's core into the image's, and return the sums that the image head reads of it."""
         sums: torch.Tensor | None = None
-        side = SQUARE if features.skip is not None else SMALL_SQUARE
-        for square in cut_area(tile, side, halo=self.network.decode_halo):
+        for square in cut_area(tile, SQUARE, halo=self.network.decode_halo):
             rows, columns = square
             skip = (
                 self._skip(image, square) if features.skip is None else features.skip[self._cells(square, tile, FINE)]

@@ -76,7 +76,6 @@ def test_strips_and_squares_agree_with_the_network_at_once(
         pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
         expected = network(pixels).score_logits[0, 0].sigmoid().numpy()
     monkeypatch.setattr(inference, "SQUARE", 128)
-    monkeypatch.setattr(inference, "SMALL_SQUARE", 64)
     for localizer, held in (
         (Localizer(network, device=CPU), 10**9),
         (Localizer(network, device=CPU), 0),
