@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nclforensics.data.histories import decode_jpeg, jpeg_bytes
+from benchmarks.quality_facts import saved
 from nclforensics.data.images import read_image
 from nclforensics.metrics.confusion import confusion_at
 from nclforensics.metrics.regions import regions_above
@@ -109,7 +109,7 @@ def with_history(donor: Image, rng: np.random.Generator) -> Image:
     if rng.random() < 0.5:  # noqa: PLR2004 - half
         factor = rng.uniform(0.7, 1.3)
         donor = np.asarray(cv2.resize(donor, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC), np.uint8)
-    return saved(donor, int(rng.integers(60, 92))) if rng.random() < 0.5 else donor  # noqa: PLR2004
+    return saved(donor, int(rng.integers(60, 92)))[1] if rng.random() < 0.5 else donor  # noqa: PLR2004
 
 
 def spliced(host: Image, donor: Image, rng: np.random.Generator) -> tuple[Image, Mask]:
@@ -127,13 +127,7 @@ def spliced(host: Image, donor: Image, rng: np.random.Generator) -> tuple[Image,
     host[place] = host[place] * (1 - soft) + donor[above : above + side, before : before + side] * soft + 0.5
     mask = np.zeros(host.shape[:2], np.bool_)
     mask[place] = piece > 0
-    return saved(host, int(rng.integers(90, 99))), mask
-
-
-def saved(image: Image, quality: int) -> Image:
-    """Return an image after a JPEG of that quality."""
-    step = {"op": "jpeg", "quality": quality, "colour_quality": quality, "subsampling": "4:2:0"}
-    return decode_jpeg(jpeg_bytes(image, step))
+    return saved(host, int(rng.integers(90, 99)))[1], mask
 
 
 if __name__ == "__main__":

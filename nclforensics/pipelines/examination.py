@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from nclforensics.data.quality.block_grid import BLOCK, BlockGrid
-from nclforensics.data.quality.surfaces import highlights
 from nclforensics.errors import UnreadableImageError, UsageError
 from nclforensics.metrics.regions import evidence_score, regions_above
 from nclforensics.pipelines.decision import decide, score_meaning
@@ -19,11 +18,9 @@ from nclforensics.pipelines.inference import Localizer
 from nclforensics.pipelines.outputs import MASK_SUFFIX, OVERLAY_SUFFIX, SCORE_SUFFIX, digest_of, encode_mask, encode_png
 from nclforensics.reports.overlay import render_overlay, score_map_to_uint16
 from nclforensics.reports.upright import upright
-from nclforensics.results import Box, Copy, ScanFinding, is_much_larger
+from nclforensics.results import Box, Copy, ScanFinding
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from nclforensics.config import ScanConfig
     from nclforensics.data.images import LoadedImage
     from nclforensics.matching.copies import CopiedRegion
@@ -135,7 +132,7 @@ class Examiner:
             format=loaded.format,
             decoder=loaded.decoder,
             orientation=loaded.orientation,
-            notes=(*loaded.notes, *_grid_notes(localization.grid), *self._highlight_notes(loaded.pixels)),
+            notes=(*loaded.notes, *_grid_notes(localization.grid), *_highlight_notes(localization.left_out)),
             decision=decision,
             reason=reason,
             image_score=score,
@@ -154,12 +151,6 @@ class Examiner:
         )
         return finding, files
 
-    def _highlight_notes(self, pixels: NDArray[np.uint8]) -> tuple[str, ...]:
-        if not is_much_larger(pixels[..., 0].size, self._calibration.largest_pixels):
-            return ()
-        share = float(highlights(pixels, BLOCK).mean())
-        return (f"Blown-out highlights, {share:.1%} of the image, hold no traces: left out",) if 0 < share < 1 else ()
-
 
 def _grid_notes(grid: BlockGrid) -> tuple[str, ...]:
     if grid.resized:
@@ -169,6 +160,10 @@ def _grid_notes(grid: BlockGrid) -> tuple[str, ...]:
         return ()
     row, column = int(grid.rows.start), int(grid.columns.start)
     return (f"JPEG blocks start at row {row}, column {column}, as after a crop: analysed on that grid",)
+
+
+def _highlight_notes(share: float) -> tuple[str, ...]:
+    return (f"Blown-out highlights, {share:.1%} of the image, hold no traces: left out",) if share else ()
 
 
 def _is_out_of_memory(error: Exception) -> bool:

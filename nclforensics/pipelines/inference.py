@@ -11,9 +11,6 @@ then to be decoded, so that only one tile's features are held.
 What the network sees is whole blocks of the JPEG grid: it reads traces block by block from the first pixel on, and of a
 picture that was cropped or resized after it was saved it would see them all out of place (docs/experiments.md, rows 28
 and 30). A resized picture is brought back to blocks of 8 x 8 pixels, and its scores are mapped onto its own pixels.
-
-Of an image much larger than those of the calibration, blown-out highlights are left out: they hold no trace, and in
-large photos they are large enough to move the statistics, by which all the rest then differs (docs/experiments.md).
 """
 
 from __future__ import annotations
@@ -26,7 +23,6 @@ import torch
 
 from nclforensics.data.quality.block_grid import BLOCK, BlockGrid, find_grid
 from nclforensics.data.quality.resized_grid import find_resized_grid
-from nclforensics.data.quality.surfaces import highlights
 from nclforensics.errors import ShapeError, UsageError
 from nclforensics.matching.copies import WORKING_THRESHOLD, find_copies
 from nclforensics.networks.encoder import EncoderFeatures
@@ -34,9 +30,9 @@ from nclforensics.networks.fused import fold_batch_norms
 from nclforensics.networks.pivot import FINE
 from nclforensics.networks.strips import CELL_STRIP, in_strips
 from nclforensics.pipelines.heap import release_free_memory
+from nclforensics.pipelines.left_out import cells_left_out, without_evidence
 from nclforensics.pipelines.restoration import Restoration
 from nclforensics.pipelines.tiling import Area, Span, cut_area, widened
-from nclforensics.results import is_much_larger
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -45,7 +41,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nclforensics.matching.copies import CopiedRegion, CopyMoveMap
-    from nclforensics.networks.pivot import Encoder, PivotNetwork, PivotOutput
+    from nclforensics.networks.pivot import Encoder, PivotNetwork
     from nclforensics.networks.strips import Layer
 
 COPY_SCORE: Final = 0.995  # of a copy at the matcher's working threshold: above what 5 % of authentic photos reach
@@ -53,7 +49,6 @@ COPY_SCORE: Final = 0.995  # of a copy at the matcher's working threshold: above
 SKIP_HELD: Final = 13_000_000
 SQUARE: Final = 1024  # side in pixels of what is decoded at once; a multiple of every network's alignment
 STRIP: Final = 256  # rows of the score map that are worked on at once
-NO_EVIDENCE: Final = -8.0  # logit of what is left out
 
 
 class Features(NamedTuple):
@@ -61,6 +56,13 @@ class Features(NamedTuple):
 
     skip: torch.Tensor | None
     deep: list[torch.Tensor]
+
+
+class Seen(NamedTuple):
+    """How an image was analysed: the two last fields of `Localization`."""
+
+    tiles: int
+    left_out: float
 
 
 class Localization(NamedTuple):
@@ -71,12 +73,14 @@ class Localization(NamedTuple):
         copies: The copies whose places it marks, surest first.
         grid: Where the blocks lie that were analysed.
         tiles: Into how many the image was cut.
+        left_out: Share of what was analysed that was left out, as blown-out highlights.
     """
 
     score_map: NDArray[np.float32]
     copies: tuple[CopiedRegion, ...]
     grid: BlockGrid
     tiles: int
+    left_out: float = 0.0
 
 
 class Localizer:
@@ -139,12 +143,12 @@ class Localizer:
             raise ShapeError(f"Expected an image (H, W, 3) of uint8, got {image.shape} of {image.dtype}.")
         grid = self._grid(image)
         with self._arithmetic():
-            score_map, tiles = (self._restored if grid.resized else self._cut)(image, grid)
+            score_map, seen = (self._restored if grid.resized else self._cut)(image, grid)
         if not self.network.copy_matcher:
-            return Localization(score_map, (), grid, tiles)
+            return Localization(score_map, (), grid, *seen)
         found = find_copies(image, scores=score_map, both_places=self._both_places)
         copies = tuple(copy for copy in found.regions if copy.score > WORKING_THRESHOLD)
-        return Localization(with_copies(score_map, found), copies, grid, tiles)
+        return Localization(with_copies(score_map, found), copies, grid, *seen)
 
     @torch.inference_mode()
     def image_sums(self, image: NDArray[np.uint8]) -> torch.Tensor:
@@ -178,21 +182,21 @@ class Localizer:
             return BlockGrid.starting_at(0, 0)
         return find_resized_grid(image) or BlockGrid.starting_at(*find_grid(image))
 
-    def _restored(self, image: NDArray[np.uint8], grid: BlockGrid) -> tuple[NDArray[np.float32], int]:
-        """Return the score map of a resized picture, and the number of tiles."""
+    def _restored(self, image: NDArray[np.uint8], grid: BlockGrid) -> tuple[NDArray[np.float32], Seen]:
+        """Return the score map of a resized picture."""
         restoration = Restoration(grid, image.shape)
         restored = restoration.restored(image)
         scores = np.empty(restored.shape[:2], dtype=np.float32)
-        tiles = self._localize(restored, scores)
-        return restoration.mapped_back(scores), tiles
+        seen = self._localize(restored, scores)
+        return restoration.mapped_back(scores), seen
 
-    def _cut(self, image: NDArray[np.uint8], grid: BlockGrid) -> tuple[NDArray[np.float32], int]:
-        """Return the score map of a picture that is analysed as it is, and the number of tiles."""
+    def _cut(self, image: NDArray[np.uint8], grid: BlockGrid) -> tuple[NDArray[np.float32], Seen]:
+        """Return the score map of a picture that is analysed as it is."""
         rows, columns = self._whole_blocks(image, grid)
         score_map = np.empty(image.shape[:2], dtype=np.float32)
-        tiles = self._localize(image[rows, columns], score_map[rows, columns])
+        seen = self._localize(image[rows, columns], score_map[rows, columns])
         _repeat_border(score_map, rows, columns)
-        return score_map, tiles
+        return score_map, seen
 
     def _whole_blocks(self, image: NDArray[np.uint8], grid: BlockGrid) -> tuple[slice, slice]:
         """Return the rows and the columns of an image that the network sees."""
@@ -206,34 +210,29 @@ class Localizer:
         whole = (length - start) // BLOCK * BLOCK if self.network.block_grid else 0
         return slice(start, start + whole) if whole > 0 else slice(0, length)
 
-    def _localize(self, image: NDArray[np.uint8], logits: NDArray[np.float32]) -> int:
-        """Write the scores of an image into a map of its size, and return the number of tiles."""
-        sums, tiles = self._decoded(image, logits)
+    def _localize(self, image: NDArray[np.uint8], logits: NDArray[np.float32]) -> Seen:
+        """Write the scores of an image into a map of its size."""
+        sums, seen = self._decoded(image, logits)
         image_logit = self.network.image_logit(None if sums is None else sums.float())
         for start in range(0, len(logits), STRIP):  # in strips: the whole map may take gigabytes
             strip = torch.from_numpy(logits[start : start + STRIP])[None, None].to(self.device)
             scores = self.network.score_logits(strip, image_logit)[0, 0].sigmoid()
             logits[start : start + STRIP] = scores.cpu().numpy()
-        return tiles
+        return seen
 
-    def _decoded(self, image: NDArray[np.uint8], logits: NDArray[np.float32]) -> tuple[torch.Tensor | None, int]:
-        """Write an image's logits into a map of its size, and return the image head's sums and the number of tiles."""
+    def _decoded(self, image: NDArray[np.uint8], logits: NDArray[np.float32]) -> tuple[torch.Tensor | None, Seen]:
+        """Write an image's logits into a map of its size, and return the image head's sums."""
         tiles = self._tiles(*image.shape[:2])
-        blown = self._left_out(image)
+        blown = cells_left_out(image, self.network)
+        left_out = 0.0 if blown is None else float(blown.float().mean())
+        blown = blown if blown is None else blown.to(self.device)
         statistics, whole = self._statistics(image, tiles, blown)
         sums: torch.Tensor | None = None
         for tile in tiles:
             features = whole or self._encode(image, tile)
             sums = _added(sums, self._decode(image, tile, features, statistics, logits, blown))
             del features  # before the next ones are computed
-        return sums, len(tiles)
-
-    def _left_out(self, image: NDArray[np.uint8]) -> torch.Tensor | None:
-        """Return the cells that are left out of an image, bool (h, w); None if none is, or all would be."""
-        if not is_much_larger(image[..., 0].size, self.network.calibrated_pixels):
-            return None
-        blown = highlights(image, self.network.stride)
-        return torch.from_numpy(blown).to(self.device) if blown.any() and not blown.all() else None
+        return sums, Seen(len(tiles), left_out)
 
     def _statistics(
         self, image: NDArray[np.uint8], tiles: list[Area], blown: torch.Tensor | None
@@ -289,7 +288,7 @@ class Localizer:
             size = (rows.stop - rows.start, columns.stop - columns.start)
             output = self.network.decode(part, statistics, size=size)
             if blown is not None:
-                output = _without(output, self._of(blown, square), self.network.stride)
+                output = without_evidence(output, self._of(blown, square), self.network.stride)
             core = output.logits[0, 0, rows.core_in_extent, columns.core_in_extent]
             logits[rows.core_start : rows.core_stop, columns.core_start : columns.core_stop] = (
                 core.float().cpu().numpy()
@@ -329,16 +328,6 @@ class Localizer:
     def _tiles(self, height: int, width: int) -> list[Area]:
         whole = (Span.whole(height), Span.whole(width))
         return [whole] if height * width <= self._whole else cut_area(whole, self._core, self._halo)
-
-
-def _without(output: PivotOutput, blown: torch.Tensor, side: int) -> PivotOutput:
-    """Return an output in which some cells, bool (h, w), of `side` pixels show no evidence."""
-    height, width = output.logits.shape[-2:]
-    pixels = blown.repeat_interleave(side, 0).repeat_interleave(side, 1)[:height, :width]
-    return output._replace(
-        logits=output.logits.masked_fill(pixels, NO_EVIDENCE),
-        cell_logits=output.cell_logits.masked_fill(blown, NO_EVIDENCE),
-    )
 
 
 def _repeat_border(scores: NDArray[np.float32], rows: slice, columns: slice) -> None:

@@ -14,7 +14,7 @@ import torch
 from nclforensics.data.quality.block_grid import AxisGrid, BlockGrid
 from nclforensics.errors import DeviceUnavailableError, ShapeError, UsageError
 from nclforensics.matching.copies import find_copies
-from nclforensics.pipelines import inference
+from nclforensics.pipelines import inference, left_out
 from nclforensics.pipelines.device import select_device
 from nclforensics.pipelines.inference import COPY_SCORE, Localizer, with_copies
 from tests.factories import make_image
@@ -193,11 +193,24 @@ def test_highlights_of_a_much_larger_image_are_left_out(tiled: bool, monkeypatch
         statistics = network.context_statistics(features.deep[:, :, ~blown][:, :, None])
         output = network.decode(features, statistics, size=(image.shape[0], image.shape[1]))
         pixels = blown.repeat_interleave(8, 0).repeat_interleave(8, 1)[: image.shape[0], : image.shape[1]]
-        logits = output.logits.masked_fill(pixels, inference.NO_EVIDENCE)
+        logits = output.logits.masked_fill(pixels, left_out.NO_EVIDENCE)
         sums = network.image_sums(output._replace(cell_logits=output.cell_logits.masked_fill(blown, -8.0)))
         expected = network.score_logits(logits, network.image_logit(sums)).sigmoid()[0, 0].numpy()
     assert np.abs(found - expected).max() < TILE_TOLERANCE
     assert found[pixels.numpy()].max() < 0.01
+
+
+@pytest.mark.parametrize(("calibrated", "share"), [(40_000, 0), (30_000, 1 / 48**2)])
+def test_the_share_left_out_is_that_of_what_was_analysed(calibrated: int, share: float) -> None:
+    """An enlarged picture may be much larger than those of the calibration, and what is analysed of it not."""
+    photo = np.minimum(make_texture(384, 384), 200)
+    photo[160:168, 80:88] = 255
+    larger = np.asarray(cv2.resize(saved(photo, 75), (480, 480), interpolation=cv2.INTER_CUBIC), np.uint8)
+    network = make_network()
+    network.calibrated_pixels = calibrated
+    found = Localizer(network, device=CPU).localize_with_copies(larger)
+    assert found.grid.resized
+    assert found.left_out == pytest.approx(share)
 
 
 def test_highlights_of_other_images_count() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import json
@@ -149,8 +150,10 @@ def test_highlights_left_out_of_a_much_larger_photo_are_noted(
     photo = np.minimum(make_texture(160, 200), 200)
     photo[:16, :16] = 255
     (tmp_path / "bright.png").write_bytes(encode_png(photo))
-    calibration = dataclasses.replace(model.calibration, largest_pixels=largest)
-    finding = _only(dataclasses.replace(model, calibration=calibration), tmp_path / "bright.png", tmp_path / "out")
+    calibration, network = dataclasses.replace(model.calibration, largest_pixels=largest), copy.deepcopy(model.network)
+    network.calibrated_pixels = largest
+    calibrated = dataclasses.replace(model, network=network, calibration=calibration)
+    finding = _only(calibrated, tmp_path / "bright.png", tmp_path / "out")
     expected = ["Blown-out highlights, 0.8% of the image, hold no traces: left out"] if noted else []
     assert [note for note in finding.notes if "highlights" in note] == expected
     assert finding.decision == "localized evidence"

@@ -129,7 +129,7 @@ def _chosen(evidence: Numbers, odd: Numbers, periods: Numbers, length: int) -> i
     """Return the index of the strongest period, or of one that explains it; `odd` is what the odd lines show."""
     best = int(evidence.argmax())
     strongest = float(periods[best])
-    doubled = np.abs(periods - 2 * strongest) / (2 * strongest) * length < _SAME
+    doubled = _as_good_as(periods, 2 * strongest, length)
     evidence = np.where(doubled & (odd < max(_ODD, _ODD_SHARE * evidence[best])), -np.inf, evidence)
     explaining = [BLOCK * strongest / (strongest + sign * cycles) for cycles in _CYCLES for sign in (1, -1)]
     distinct = [period for period in explaining if abs(period - strongest) / strongest * length > _DISTINCT]
@@ -144,5 +144,10 @@ def _chosen(evidence: Numbers, odd: Numbers, periods: Numbers, length: int) -> i
 
 def _strongest_near(evidence: Numbers, periods: Numbers, period: float, length: int) -> int | None:
     """Return the index of the strongest period that is as good as the same along an axis; None if there is none."""
-    near = np.flatnonzero(np.abs(periods - period) / abs(period) * length < _SAME)
+    near = np.flatnonzero(_as_good_as(periods, period, length))
     return int(near[evidence[near].argmax()]) if len(near) else None
+
+
+def _as_good_as(periods: Numbers, period: float, length: int) -> NDArray[np.bool_]:
+    """Tell which periods are as good as the same along an axis."""
+    return np.asarray(np.abs(periods - period) / abs(period) * length < _SAME)
