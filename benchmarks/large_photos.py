@@ -58,23 +58,26 @@ def main() -> None:
         model.network.calibrated_pixels = 0
     localizer = Localizer(model.network, device=torch.device("cpu"))
     paths = sorted(path for path in arguments.photos.rglob("*") if path.suffix.lower() in SUFFIXES)
-    print_authentic(model, localizer, paths)
+    sizes = print_authentic(model, localizer, paths)
     largest = model.calibration.largest_pixels
-    hosts = [path for path in paths if is_much_larger(read_image(path).pixels[..., 0].size, largest)]
+    hosts = [path for path, pixels in zip(paths, sizes, strict=True) if is_much_larger(pixels, largest)]
     print_splices(model, localizer, splices(hosts, arguments.splices, arguments.seed))
 
 
-def print_authentic(model: LoadedModel, localizer: Localizer, paths: list[Path]) -> None:
-    """Print how many authentic photos of each size show a region."""
+def print_authentic(model: LoadedModel, localizer: Localizer, paths: list[Path]) -> list[int]:
+    """Print how many authentic photos of each size show a region, and return their numbers of pixels."""
     counts: dict[float, list[int]] = defaultdict(lambda: [0, 0])
+    sizes = []
     for path in paths:
         image = read_image(path).pixels
-        band = max(lower for lower in BANDS if image[..., 0].size >= lower * 1e6)
+        sizes.append(image[..., 0].size)
+        band = max(lower for lower in BANDS if sizes[-1] >= lower * 1e6)
         counts[band] = [counts[band][0] + 1, counts[band][1] + bool(marked(model, localizer, image).any())]
     print("| authentic, megapixels | photos | show a region |\n|---|---|---|")
     for lower, upper in pairwise(BANDS):
         if lower in counts:
             print(f"| {lower:g} to {upper:g} | {counts[lower][0]} | {counts[lower][1]} |")
+    return sizes
 
 
 def print_splices(model: LoadedModel, localizer: Localizer, made: Iterator[tuple[Image, Mask]]) -> None:

@@ -5,6 +5,9 @@ Boundaries of another period (`boundary_lines`) are believed for one of two reas
 - whole: rows and columns show one factor, and blocks start at the corner, as if the picture was resized as a whole;
 - free: rows and columns show any period and start, each by itself and together more clearly.
 
+Weaker ones are candidates: of the strongest few that one is believed whose blocks show that they were quantized
+(`quantized_blocks`), beyond doubt and more clearly than the blocks of 8 pixels do.
+
 Resizing leaves a pattern of its own. Reduced or enlarged by p / 8, a picture repeats itself every q pixels where
 8 / p = 1 + a / q or 1 - a / q, and such a repetition looks like boundaries too. So of the strongest period q the
 periods p that explain it are looked at, and one of them is taken where it shows itself.
@@ -16,8 +19,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from nclforensics.data.quality.block_grid import BLOCK, AxisGrid, BlockGrid
+from nclforensics.data.quality.block_grid import BLOCK, AxisGrid, BlockGrid, find_grid
 from nclforensics.data.quality.boundary_lines import LONGEST, PHASES, SHORTEST, boundary_combs
+from nclforensics.data.quality.quantized_blocks import LARGEST_WINDOW, QuantizedBlocks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,6 +35,11 @@ LARGEST: Final = 32_766  # pixels; OpenCV warps no longer axis
 # Standard deviations; docs/decision.md has how often pictures that were not resized reach them.
 _WHOLE: Final = 3.9
 _FREE: Final = 3.4
+_QUANTIZED: Final = 5.0  # of the quantized blocks' evidence
+_WORTH_MOVING: Final = 3.8  # from there on a grid a little beside may be the right one
+_MOVES: Final = (0.5, 0.25)  # pixels
+_TIE: Final = 0.95
+_STRONGEST: Final = 3  # candidates of each axis
 _EXPLAINS: Final = 0.6  # of the strongest period's evidence: what makes a period that explains it the better reading
 # Boundaries of one period make every second line of twice that period. It is the better reading where its other lines
 # speak for it: in standard deviations, and as a share of the evidence for the single period.
@@ -62,9 +71,82 @@ def find_resized_grid(pixels: NDArray[np.uint8]) -> BlockGrid | None:
         return None
     combs = boundary_combs(pixels)
     free, whole = _free(combs, pixels.shape[:2]), _whole(combs, pixels.shape[:2])
+    believed = whole.grid if whole.joint > _WHOLE else None
     if free.weaker > _FREE and free.joint > whole.joint:
-        return free.grid
-    return whole.grid if whole.joint > _WHOLE else None
+        believed = free.grid
+    return _quantized(pixels, [free.grid, whole.grid, *_candidates(combs, pixels.shape[:2])]) or believed
+
+
+def _quantized(pixels: NDArray[np.uint8], candidates: list[BlockGrid]) -> BlockGrid | None:
+    """Return the candidate, or one beside it, whose blocks show beyond doubt that they were quantized, if there is."""
+    blocks = QuantizedBlocks(pixels)
+    best = max(candidates, key=blocks.evidence)
+    if blocks.evidence(best) > _WORTH_MOVING and max(pixels.shape[:2]) <= LARGEST_WINDOW:
+        best = _moved(best, blocks, pixels.shape)
+    evidence = blocks.evidence(best)
+    if evidence <= _QUANTIZED or evidence <= blocks.evidence(BlockGrid.starting_at(*find_grid(pixels))):
+        return None
+    return best
+
+
+def _moved(grid: BlockGrid, blocks: QuantizedBlocks, shape: tuple[int, ...]) -> BlockGrid:
+    """Return the grid after small moves of periods and starts, as long as the evidence grows; exact ones win a tie."""
+    for move in _MOVES:
+        while True:
+            best = max(_beside(grid, shape, move), key=blocks.evidence)
+            if blocks.evidence(best) <= blocks.evidence(grid):
+                break
+            grid = best
+    exact = BlockGrid(*(_snapped(length, axis) for length, axis in zip(shape, grid, strict=False)))
+    return exact if blocks.evidence(exact) > _TIE * blocks.evidence(grid) else grid
+
+
+def _beside(grid: BlockGrid, shape: tuple[int, ...], move: float) -> list[BlockGrid]:
+    """Return the grids whose blocks lie so many pixels elsewhere at one end of an axis, or all along it."""
+    beside = []
+    for index, axis in enumerate(grid):
+        for near, far in ((move, 0), (0, move), (move, move), (-move, 0), (0, -move), (-move, -move)):
+            period = axis.period * (1 + (far - near) / shape[index])
+            other = AxisGrid(period, (axis.start + near) % period)
+            beside.append(BlockGrid(grid.rows, other) if index else BlockGrid(other, grid.columns))
+    return beside
+
+
+def _candidates(combs: tuple[Combs, Combs], shape: tuple[int, ...]) -> list[BlockGrid]:
+    """Return the grids that the strongest periods of either axis make, with each other and with the same period."""
+    strongest = [_strongest(comb, length) for comb, length in zip(combs, shape, strict=True)]
+    grids = [BlockGrid(rows, columns) for rows in strongest[0] for columns in strongest[1]]
+    for index in (0, 1):
+        for axis in strongest[index][:1]:
+            other = _of_period(combs[1 - index], axis.period, shape[1 - index])
+            if other is not None:
+                grids.append(BlockGrid(other, axis) if index else BlockGrid(axis, other))
+    return grids
+
+
+def _strongest(comb: Combs, length: int) -> list[AxisGrid]:
+    """Return an axis's grids with the most evidence, of distinct periods."""
+    left = comb.evidence.max(axis=1)
+    grids: list[AxisGrid] = []
+    for _ in range(_STRONGEST):
+        best = int(left.argmax())
+        if left[best] > -np.inf:
+            grids.append(_at(comb, best, length))
+        near = np.abs(comb.periods - comb.periods[best]) / comb.periods[best] * length < _DISTINCT
+        left = np.where(near, -np.inf, left)
+    return grids
+
+
+def _of_period(comb: Combs, period: float, length: int) -> AxisGrid | None:
+    """Return the axis's grid with the most evidence of that period, or None if the period cannot be told."""
+    index = _strongest_near(comb.evidence.max(axis=1), comb.periods, period, length)
+    return None if index is None or comb.evidence[index].max() == -np.inf else _at(comb, index, length)
+
+
+def _at(comb: Combs, index: int, length: int) -> AxisGrid:
+    """Return the grid of a period at its most probable start."""
+    period = float(comb.periods[index])
+    return _snapped(length, AxisGrid(period, int(comb.evidence[index].argmax()) / PHASES * period))
 
 
 def _whole(combs: tuple[Combs, Combs], shape: tuple[int, ...]) -> _Reading:
@@ -107,10 +189,8 @@ def _free(combs: tuple[Combs, Combs], shape: tuple[int, ...]) -> _Reading:
         surest = comb.evidence.argmax(axis=1)[:, None]
         odd = np.take_along_axis(comb.odd, surest, axis=1)[:, 0]
         best = _chosen(comb.evidence.max(axis=1), odd, comb.periods, length)
-        phase = int(comb.evidence[best].argmax())
-        period = float(comb.periods[best])
-        axes.append(_snapped(length, AxisGrid(period, phase / PHASES * period)))
-        sober.append(float(comb.sober[best, phase]))
+        axes.append(_at(comb, best, length))
+        sober.append(float(comb.sober[best, comb.evidence[best].argmax()]))
     return _Reading(BlockGrid(*axes), sum(sober) / np.sqrt(2), min(sober))
 
 

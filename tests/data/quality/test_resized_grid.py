@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from nclforensics.data.quality import resized_grid
-from nclforensics.data.quality.block_grid import AxisGrid
+from nclforensics.data.quality.block_grid import AxisGrid, BlockGrid
+from nclforensics.data.quality.quantized_blocks import QuantizedBlocks
 from nclforensics.data.quality.resized_grid import LARGEST, SMALLEST, find_resized_grid
 from tests.textures import make_texture, saved
 
@@ -72,6 +73,38 @@ def test_a_grid_in_a_part_of_the_picture_is_none_of_almost_its_period() -> None:
     picture = saved(make_texture(640, 640), 95)
     picture[96:360, 200:456] = saved(make_texture(640, 640), 30)[96:360, 200:456]
     assert find_resized_grid(picture) is None
+
+
+@pytest.mark.parametrize(("height", "width"), [(288, 288), (320, 346), (461, 410)])
+def test_weak_boundaries_are_enough_where_blocks_show_their_steps(
+    height: int, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found, to the pixel, by no other evidence."""
+    monkeypatch.setattr(resized_grid, "_FREE", math.inf)
+    monkeypatch.setattr(resized_grid, "_WHOLE", math.inf)
+    picture = _resized(saved(make_texture(), 75), height, width)
+    grid = find_resized_grid(picture)
+    assert grid is not None
+    assert grid == BlockGrid(AxisGrid(height / 48, 0), AxisGrid(width / 48, 0))
+    monkeypatch.setattr(resized_grid, "_QUANTIZED", math.inf)
+    assert find_resized_grid(picture) is None
+
+
+def test_a_grid_beside_the_right_one_is_moved_onto_it() -> None:
+    """Where the lines are weak, period and start are not told to the pixel."""
+    picture = _resized(saved(make_texture(), 80), 320, 346)
+    right = BlockGrid(AxisGrid(320 / 48, 0), AxisGrid(346 / 48, 0))
+    beside = BlockGrid(AxisGrid(320 / 48 * (1 + 1 / 320), 0.5), AxisGrid(346 / 48 * (1 - 1 / 346), 0.25))
+    assert resized_grid._moved(beside, QuantizedBlocks(picture), picture.shape) == right
+
+
+def test_an_older_grid_beneath_that_of_the_last_saving_is_no_candidate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small picture of the web was reduced before it was saved: its own blocks are those to look at."""
+    monkeypatch.setattr(resized_grid, "_FREE", math.inf)
+    monkeypatch.setattr(resized_grid, "_WHOLE", math.inf)
+    reduced = _resized(saved(make_texture(), 60), 320, 320)
+    assert find_resized_grid(reduced) is not None
+    assert find_resized_grid(saved(reduced, 90)) is None
 
 
 def test_both_sides_are_named_right_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
