@@ -104,7 +104,7 @@ def test_whole_photos_are_authentic_as_they_are_and_saved_again(tmp_path: Path) 
     assert len(images) == 12
     photos = [photo.pixels for index in range(6) if (photo := pool.photo(index)) is not None]
     assert all(sum(np.array_equal(image, photo) for image in images[::2]) == 1 for photo in photos)
-    assert not any(np.array_equal(*images[index : index + 2]) for index in range(0, 12, 2))
+    assert not any(np.array_equal(images[index], images[index + 1]) for index in range(0, 12, 2))
 
 
 def test_an_interrupted_fit_goes_on_and_changes_the_head_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
