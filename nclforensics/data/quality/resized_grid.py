@@ -15,6 +15,7 @@ periods p that explain it are looked at, and one of them is taken where it shows
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -102,10 +103,10 @@ def _moved(grid: BlockGrid, blocks: QuantizedBlocks, shape: tuple[int, ...]) -> 
 
 
 def _beside(grid: BlockGrid, shape: tuple[int, ...], move: float) -> list[BlockGrid]:
-    """Return the grids whose blocks lie so many pixels elsewhere at one end of an axis, or all along it."""
+    """Return the grids whose blocks lie so many pixels elsewhere at one end of an axis, or at both."""
     beside = []
     for index, axis in enumerate(grid):
-        for near, far in ((move, 0), (0, move), (move, move), (-move, 0), (0, -move), (-move, -move)):
+        for near, far in product((move, 0, -move), repeat=2):
             period = axis.period * (1 + (far - near) / shape[index])
             other = AxisGrid(period, (axis.start + near) % period)
             beside.append(BlockGrid(grid.rows, other) if index else BlockGrid(other, grid.columns))

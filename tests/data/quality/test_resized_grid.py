@@ -11,6 +11,7 @@ import pytest
 
 from nclforensics.data.quality import resized_grid
 from nclforensics.data.quality.block_grid import AxisGrid, BlockGrid
+from nclforensics.data.quality.boundary_lines import PHASES, Combs
 from nclforensics.data.quality.quantized_blocks import QuantizedBlocks
 from nclforensics.data.quality.resized_grid import LARGEST, SMALLEST, find_resized_grid
 from tests.textures import make_texture, saved
@@ -92,19 +93,46 @@ def test_weak_boundaries_are_enough_where_blocks_show_their_steps(
 
 def test_a_grid_beside_the_right_one_is_moved_onto_it() -> None:
     """Where the lines are weak, period and start are not told to the pixel."""
-    picture = _resized(saved(make_texture(), 80), 320, 346)
+    picture = _resized(saved(make_texture(), 75), 320, 346)
     right = BlockGrid(AxisGrid(320 / 48, 0), AxisGrid(346 / 48, 0))
-    beside = BlockGrid(AxisGrid(320 / 48 * (1 + 1 / 320), 0.5), AxisGrid(346 / 48 * (1 - 1 / 346), 0.25))
-    assert resized_grid._moved(beside, QuantizedBlocks(picture), picture.shape) == right
+    blocks = QuantizedBlocks(picture)
+    beside = BlockGrid(AxisGrid(320 / 48, 0.25), right.columns)
+    moved = resized_grid._quantized(picture, [beside])
+    assert moved is not None
+    assert blocks.evidence(moved) > max(blocks.evidence(beside), 0.9 * blocks.evidence(right))
+    both = BlockGrid(AxisGrid(320 / 48 * (1 + 1 / 320), 0.5), AxisGrid(346 / 48 * (1 - 1 / 346), 0.25))
+    assert resized_grid._moved(both, blocks, picture.shape) == right
 
 
-def test_an_older_grid_beneath_that_of_the_last_saving_is_no_candidate(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_older_grid_beneath_that_of_the_last_saving_is_no_candidate() -> None:
     """A small picture of the web was reduced before it was saved: its own blocks are those to look at."""
-    monkeypatch.setattr(resized_grid, "_FREE", math.inf)
-    monkeypatch.setattr(resized_grid, "_WHOLE", math.inf)
-    reduced = _resized(saved(make_texture(), 60), 320, 320)
-    assert find_resized_grid(reduced) is not None
-    assert find_resized_grid(saved(reduced, 90)) is None
+    enlarged = _resized(saved(make_texture(256, 256), 50), 384, 384)
+    grid = BlockGrid(AxisGrid(12, 0), AxisGrid(12, 0))
+    assert resized_grid._quantized(enlarged, [grid]) == grid
+    hidden = saved(enlarged, 85)
+    assert QuantizedBlocks(hidden).evidence(grid) > resized_grid._QUANTIZED
+    assert resized_grid._quantized(hidden, [grid]) is None
+
+
+@pytest.mark.parametrize("clear", [0, 1])
+def test_the_clear_axis_says_what_the_other_may_be(clear: int) -> None:
+    """However many other periods show themselves more clearly there."""
+    periods = np.linspace(14, 5, 901)
+
+    def comb(strengths: dict[float, float], phase: int) -> Combs:
+        evidence = np.zeros((len(periods), PHASES))
+        for at, strength in strengths.items():
+            evidence[:, phase] += strength * np.exp(-(((periods - at) / 0.01) ** 2))
+        return Combs(periods, evidence, evidence, evidence)
+
+    combs = [comb({9.0: 9, 5.5: 8, 6.0: 8, 6.6: 7, 12.0: 7}, 8)]
+    combs.insert(clear, comb({6.6: 20}, 16))
+    first = next(axis for axis in resized_grid._strongest(combs[clear], 401))
+    grids = resized_grid._candidates((combs[0], combs[1]), (401, 401))
+    found = [grid[1 - clear] for grid in grids if grid[clear] == first]
+    assert any(
+        axis.period == pytest.approx(6.6, abs=0.01) and axis.start == pytest.approx(1.65, abs=0.01) for axis in found
+    )
 
 
 def test_both_sides_are_named_right_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
