@@ -8,10 +8,9 @@ sees samples as the forge makes them), and the head is trained on them for some 
 
 MODEL is one as for `nclf scan --weights`. Of the configuration, a run's, `[forge]` makes the samples, `[train] seed`
 draws them, and `[model]` is the shape that the model has and is saved with. --samples says how many there are of each
-side in pixels. --whole-photos adds so many of the photos as they are and saved once more, as the calibration has them:
-authentic ones with histories that no forge knows. Photos are those that the model was trained on; a tenth is held back
-as there, and calibrates. --out gets a model folder without a card, whose name becomes the model's. Sums are kept in
---out/sums until the model is saved: an interrupted run goes on there.
+side in pixels. Photos are those that the model was trained on; a tenth is held back as there, and calibrates. --out
+gets a model folder without a card, whose name becomes the model's. Sums are kept in --out/sums until the model is
+saved: an interrupted run goes on there.
 """
 
 from __future__ import annotations
@@ -31,7 +30,6 @@ from nclforensics.config import load_config
 from nclforensics.data.forge import Forge
 from nclforensics.data.photos import PhotoPool
 from nclforensics.networks.weights import load_model
-from nclforensics.pipelines.calibrate import MIN_SIDE, versions
 from nclforensics.pipelines.device import select_device
 from nclforensics.pipelines.inference import Localizer
 from nclforensics.pipelines.seeding import derived_seed
@@ -39,14 +37,11 @@ from nclforensics.pipelines.training_data import SPLIT_SEED
 from scripts.average_models import calibrate_and_save
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from numpy.typing import NDArray
     from torch import Tensor
 
     from nclforensics.networks.image_head import ImageHead
-
-    Samples = Callable[[int], list[tuple[NDArray[np.uint8], bool]]]  # of an index: images, and whether they are forged
 
 CHUNK: Final = 250  # samples a file of --out/sums
 EPOCHS: Final = 6
@@ -63,7 +58,6 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--samples", nargs="+", type=_side_and_count, default=[(256, 6000), (512, 1500)])
-    parser.add_argument("--whole-photos", type=int, default=0)
     arguments = parser.parse_args()
     config = load_config(arguments.config)
     model = load_model(arguments.model)
@@ -74,9 +68,7 @@ def main() -> None:
     for side, count in arguments.samples:
         shape = dataclasses.replace(config.forge, size=side)
         forge = Forge(pool, shape, derived_seed(config.train.seed, f"head {side}"))
-        parts += chunks(localizer, forged_samples(forge), count, arguments.out / "sums" / f"{model.sha256[:12]}-{side}")
-    whole, count = whole_photos(pool, config.train.seed), min(arguments.whole_photos, len(pool))
-    parts += chunks(localizer, whole, count, arguments.out / "sums" / f"{model.sha256[:12]}-photos")
+        parts += chunks(localizer, forge, count, arguments.out / "sums" / f"{model.sha256[:12]}-{side}")
     sums, forged = (torch.cat([part[name] for part in parts]) for name in ("sums", "forged"))
     head = model.network.image_head
     assert head is not None  # `image_sums` has refused a network without one
@@ -87,44 +79,21 @@ def main() -> None:
     calibrate_and_save(model.network, config, arguments.photos, arguments.out, training=training)
 
 
-def chunks(localizer: Localizer, samples: Samples, count: int, folder: Path) -> Iterator[dict[str, Tensor]]:
-    """Yield the sums (CHUNK, K) and labels (CHUNK,) of the first samples; those on disk are read."""
+def chunks(localizer: Localizer, forge: Forge, count: int, folder: Path) -> Iterator[dict[str, Tensor]]:
+    """Yield the sums (CHUNK, K) and labels (CHUNK,) of a forge's samples; those on disk are read."""
     folder.mkdir(parents=True, exist_ok=True)
     for first in range(0, count, CHUNK):
         path = folder / f"{first:06d}.safetensors"
         if not path.exists():
-            drawn = [sample for index in range(first, min(first + CHUNK, count)) for sample in samples(index)]
+            samples = [forge.sample(index) for index in range(first, min(first + CHUNK, count))]
             chunk = {
-                "sums": torch.cat([localizer.image_sums(image) for image, _ in drawn]),
-                "forged": torch.tensor([forged for _, forged in drawn], dtype=torch.float32),
+                "sums": torch.cat([localizer.image_sums(sample.image) for sample in samples]),
+                "forged": torch.tensor([bool(sample.mask.any()) for sample in samples], dtype=torch.float32),
             }
             save_file(chunk, path.with_suffix(".part"))
             path.with_suffix(".part").replace(path)
-        print(f"\r{folder.name}: {min(first + CHUNK, count)} samples", end="", file=sys.stderr, flush=True)
+        print(f"\r{forge.config.size} pixels: {min(first + CHUNK, count)} samples", end="", file=sys.stderr, flush=True)
         yield load_file(path)
-
-
-def forged_samples(forge: Forge) -> Samples:
-    """Return what gives the sample of a forge by its index."""
-
-    def sample(index: int) -> list[tuple[NDArray[np.uint8], bool]]:
-        made = forge.sample(index)
-        return [(made.image, bool(made.mask.any()))]
-
-    return sample
-
-
-def whole_photos(pool: PhotoPool, seed: int) -> Samples:
-    """Return what gives a photo by its index, in a drawn order, as it is and saved again; nothing where it is none."""
-    order = np.random.default_rng(seed).permutation(len(pool))
-
-    def photo(index: int) -> list[tuple[NDArray[np.uint8], bool]]:
-        found = pool.photo(int(order[index]))
-        if found is None or found.opacity is not None or found.shortest_side < MIN_SIDE:
-            return []
-        return [(version, False) for version in versions(found.pixels, seed=derived_seed(seed, "whole", index))]
-
-    return photo
 
 
 def fit(head: ImageHead, sums: Tensor, forged: Tensor, *, seed: int) -> float:

@@ -53,7 +53,7 @@ def calibrate(
         if min(image.shape[:2]) < MIN_SIDE:
             continue
         largest = max(largest, image.shape[0] * image.shape[1])
-        for version in versions(image, seed=derived_seed(seed, "calibration", len(evidence))):
+        for version in (image, _saved_again(image, seed=derived_seed(seed, "calibration", len(evidence)))):
             evidence.append(evidence_score(localizer.localize(version), min_region=MIN_REGION))
             report(len(evidence))
     photos = len(evidence) // VERSIONS
@@ -69,11 +69,6 @@ def calibrate(
         source="held-out authentic photos of the training data's sources, each as it is and saved again as JPEG "
         f"(quality {LOWEST_QUALITY} to {HIGHEST_QUALITY})",
     )
-
-
-def versions(image: NDArray[np.uint8], *, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Return a photo as it is and saved once more, as it is measured here."""
-    return image, _saved_again(image, seed=seed)
 
 
 def _saved_again(image: NDArray[np.uint8], *, seed: int) -> NDArray[np.uint8]:

@@ -6,7 +6,6 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
 import torch
 
@@ -18,7 +17,7 @@ from nclforensics.networks.weights import load_model
 from nclforensics.pipelines.calibrate import calibrate
 from nclforensics.pipelines.inference import Localizer
 from scripts import average_models, fit_image_head
-from scripts.fit_image_head import chunks, fit, forged_samples, whole_photos
+from scripts.fit_image_head import chunks, fit
 from tests.photo_folders import make_photo_folder
 from tests.tiny_model import TINY_CONFIG, make_network, write_model
 
@@ -78,8 +77,7 @@ def call(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
         "--photos",
         str(folder / "photos"),
     ]
-    counts = ["--samples", f"64:{SAMPLES}", "96:2", "--whole-photos", "100"]  # more photos than there are
-    monkeypatch.setattr(sys, "argv", [*command, "--out", str(folder / "out"), *counts])
+    monkeypatch.setattr(sys, "argv", [*command, "--out", str(folder / "out"), "--samples", f"64:{SAMPLES}", "96:2"])
     monkeypatch.setattr(fit_image_head, "CHUNK", 4)
     fit_image_head.main()
 
@@ -89,22 +87,12 @@ def test_the_labels_say_which_samples_are_forged(tmp_path: Path) -> None:
     pool = PhotoPool.from_folder(make_photo_folder(tmp_path / "photos", count=6))
     forge = Forge(pool, ForgeConfig(size=64, authentic=0.5), 3)
     localizer = Localizer(make_network(), device=torch.device("cpu"))
-    (chunk,) = chunks(localizer, forged_samples(forge), SAMPLES, tmp_path / "sums")
+    (chunk,) = chunks(localizer, forge, SAMPLES, tmp_path / "sums")
     expected = [float(forge.sample(index).mask.any()) for index in range(SAMPLES)]
     assert chunk["forged"].tolist() == expected
     assert 0 < sum(expected) < SAMPLES
     for index in range(SAMPLES):
         assert torch.equal(chunk["sums"][index], localizer.image_sums(forge.sample(index).image)[0])
-
-
-def test_whole_photos_are_authentic_as_they_are_and_saved_again(tmp_path: Path) -> None:
-    """Each photo once, in an order of the seed; what a calibration would leave out, too."""
-    pool = PhotoPool.from_folder(make_photo_folder(tmp_path / "photos", count=6))
-    images = [image for index in range(6) for image, forged in whole_photos(pool, 1)(index) if not forged]
-    assert len(images) == 12
-    photos = [photo.pixels for index in range(6) if (photo := pool.photo(index)) is not None]
-    assert all(sum(np.array_equal(image, photo) for image in images[::2]) == 1 for photo in photos)
-    assert not any(np.array_equal(images[index], images[index + 1]) for index in range(0, 12, 2))
 
 
 def test_an_interrupted_fit_goes_on_and_changes_the_head_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,13 +123,11 @@ def test_an_interrupted_fit_goes_on_and_changes_the_head_alone(tmp_path: Path, m
     monkeypatch.setattr(average_models, "calibrate", watched)
     call(monkeypatch, tmp_path)
     assert matched == [True]  # calibrated as it is used
-    pool, _ = PhotoPool.split_folder(tmp_path / "photos", validation_share=0.3, seed=0)
-    whole = 2 * len(pool)
-    assert len(calls) == SAMPLES + (SAMPLES - 4) + 2 + whole  # the first four are not computed again
+    assert len(calls) == SAMPLES + (SAMPLES - 4) + 2  # the first four are not computed again
     before, after = load_model(initial), load_model(tmp_path / "out")
     assert after.network.copy_matcher
     assert after.calibration.authentic > 0
-    assert after.manifest["training"]["image_head_samples"] == SAMPLES + 2 + whole
+    assert after.manifest["training"]["image_head_samples"] == SAMPLES + 2
     assert str(tmp_path) not in (tmp_path / "out" / "config.toml").read_text()
     for name, value in after.network.state_dict().items():
         changed = not torch.equal(value, before.network.state_dict()[name])
