@@ -65,12 +65,18 @@ class QuantizedBlocks:
         self._any_clipped = bool(self._clipped.any())
         self._rows: dict[AxisGrid, tuple[Matrix, Matrix]] = {}
         self._columns: dict[AxisGrid, tuple[Matrix, Matrix]] = {}
+        self._known: dict[BlockGrid, float] = {}
 
     def evidence(self, grid: BlockGrid) -> float:
         """Return what speaks for a grid, in standard deviations of the sum over frequencies; 0 with too few blocks.
 
         The best of all qualities is taken, so a grid that is none has about 2, and more where many grids are tried.
         """
+        if grid not in self._known:
+            self._known[grid] = self._evidence(grid)
+        return self._known[grid]
+
+    def _evidence(self, grid: BlockGrid) -> float:
         rows, clipped_rows = self._of_rows(grid.rows)
         columns, clipped_columns = self._of_columns(grid.columns)
         down, across = rows.shape[1], columns.shape[1]
@@ -95,7 +101,7 @@ class QuantizedBlocks:
         """Return frequencies down each column of pixels, and how many clipped pixels a block has there."""
         if axis not in self._rows:
             waves, members = _axis_matrices(axis, self._first[0], len(self._luma))
-            self._rows[axis] = (waves @ self._luma, members @ self._clipped)
+            self._rows[axis] = (waves @ self._luma, members @ self._clipped if self._any_clipped else members)
         return self._rows[axis]
 
     def _of_columns(self, axis: AxisGrid) -> tuple[Matrix, Matrix]:
