@@ -30,7 +30,10 @@ Counts = NDArray[np.float64]
 GAIN_LIMIT: Final = 0.02
 LOWEST_QUALITY, HIGHEST_QUALITY = 20, 98
 UNQUANTIZED: Final = np.ones((8, 8), np.int64)  # the steps of pixels that are whole numbers and nothing more
-_FREQUENCIES: Final = ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0), (1, 2), (2, 1), (2, 2))
+FREQUENCIES: Final = ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0), (1, 2), (2, 1), (2, 2))
+# The orthonormal DCT-II of 8 samples at the frequencies 0, 1 and 2, float32 (3, 8).
+WAVES: Final = np.asarray(cv2.dct(np.eye(8, dtype=np.float32), flags=cv2.DCT_ROWS).T[:3], np.float32)
+CLIPPED: Final = (0.5, 254.5)  # a block with a level beyond these has lost its pattern
 _REACH: Final = 64  # larger coefficients are too rare to show a pattern
 _FINE: Final = 0.25
 _CENTRES: Final = (np.arange(-_REACH / _FINE, _REACH / _FINE) + 0.5) * _FINE
@@ -39,7 +42,7 @@ _ROUNDING: Final = 1.25  # width over which a coefficient spreads once pixels we
 _SHRINKAGE: Final = np.linspace(0, 0.4, 6)
 _COARSE: Final = 10
 _BROAD: Final = 0.02  # share of a prediction that is spread to the neighbours: it is never quite right
-_FEWEST_BLOCKS: Final = 64
+FEWEST_BLOCKS: Final = 64
 
 
 def earlier_jpeg(
@@ -61,8 +64,8 @@ def earlier_jpeg(
     qualities = np.arange(LOWEST_QUALITY, HIGHEST_QUALITY + 1)
     gains = np.zeros(len(qualities))
     total = 0.0
-    if len(aligned) >= _FEWEST_BLOCKS:
-        for index, place in enumerate(_FREQUENCIES):
+    if len(aligned) >= FEWEST_BLOCKS:
+        for index, place in enumerate(FREQUENCIES):
             last = int(steps[place])
             observed = _histogram(aligned[:, index], last)
             fine = _fine_histogram(shifted[:, index])
@@ -80,15 +83,9 @@ def _coefficients(planes: list[Luma], down: int, right: int) -> NDArray[np.float
     """Return low-frequency DCT coefficients (N, 8) of all blocks without clipped pixels, on a grid's corner."""
     blocks = np.concatenate([blocks_of(plane[down:, right:], 8) for plane in planes])
     flat = blocks.reshape(-1, 64)
-    blocks = blocks[(flat.min(axis=1) > 0.5) & (flat.max(axis=1) < 254.5)]  # noqa: PLR2004 - clipping breaks the pattern
-    waves = _waves()[:3]
-    spectrum = np.matmul(waves, np.matmul(blocks, waves.T))
-    return np.stack([spectrum[:, row, column] for row, column in _FREQUENCIES], axis=1)
-
-
-def _waves() -> NDArray[np.float32]:
-    """Return the orthonormal DCT-II of 8 samples, float32 (8, 8), a row a frequency."""
-    return np.asarray(cv2.dct(np.eye(8, dtype=np.float32), flags=cv2.DCT_ROWS).T, np.float32)
+    blocks = blocks[(flat.min(axis=1) > CLIPPED[0]) & (flat.max(axis=1) < CLIPPED[1])]
+    spectrum = np.matmul(WAVES, np.matmul(blocks, WAVES.T))
+    return np.stack([spectrum[:, row, column] for row, column in FREQUENCIES], axis=1)
 
 
 def _histogram(values: NDArray[np.float32], step: int) -> Counts:

@@ -18,10 +18,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import cv2
 import numpy as np
 
 from nclforensics.data.quality.block_grid import BLOCK
+from nclforensics.data.quality.earlier_jpeg import CLIPPED, FEWEST_BLOCKS, FREQUENCIES, WAVES
 from nclforensics.data.quality.jpeg_coding import ijg_tables
 from nclforensics.data.quality.sampling import luma_of
 
@@ -34,20 +34,16 @@ if TYPE_CHECKING:
     Matrix = NDArray[np.float32]
 
 LARGEST_WINDOW: Final = 384  # pixels; of a longer axis its middle is looked at
-_FREQUENCIES: Final = ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0), (1, 2), (2, 1), (2, 2))
-_WAVES: Final = 3  # per axis: the frequencies above are 0, 1 and 2
 _TAPS: Final = np.arange(-3, 5)  # of the interpolation
 _LOBES: Final = 4
 _STEPS: Final = np.arange(2, 41)
 _QUALITIES: Final = ijg_tables()[29:96]  # 30 to 96
-_OF_QUALITIES: Final = np.stack([_QUALITIES[:, down, across] for down, across in _FREQUENCIES], axis=1)
+_OF_QUALITIES: Final = np.stack([_QUALITIES[:, down, across] for down, across in FREQUENCIES], axis=1)
 # Where each quality's step stands among the steps, and behind the last one where it is none of them.
 _PLACES: Final = np.where(np.isin(_OF_QUALITIES, _STEPS), _OF_QUALITIES - _STEPS[0], len(_STEPS))
 _LARGEST: Final = 80  # coefficient that is counted: larger ones are rare
 _FINE: Final = 0.25  # bins of coefficients
 _COSINES: Final = np.cos(2 * np.pi * np.arange(0, _LARGEST + _FINE, _FINE)[:, None] / _STEPS)
-_CLIPPED: Final = (0.5, 254.5)  # a block with a level beyond these has lost its pattern
-_FEWEST_BLOCKS: Final = 64
 
 
 class QuantizedBlocks:
@@ -61,7 +57,7 @@ class QuantizedBlocks:
         self._first = [max(0, (length - LARGEST_WINDOW) // 2) for length in pixels.shape[:2]]
         top, left = self._first
         self._luma = luma_of(pixels[top : top + LARGEST_WINDOW, left : left + LARGEST_WINDOW])
-        self._clipped = ((self._luma < _CLIPPED[0]) | (self._luma > _CLIPPED[1])).astype(np.float32)
+        self._clipped = ((self._luma < CLIPPED[0]) | (self._luma > CLIPPED[1])).astype(np.float32)
         self._any_clipped = bool(self._clipped.any())
         self._rows: dict[AxisGrid, tuple[Matrix, Matrix]] = {}
         self._columns: dict[AxisGrid, tuple[Matrix, Matrix]] = {}
@@ -80,9 +76,9 @@ class QuantizedBlocks:
         rows, clipped_rows = self._of_rows(grid.rows)
         columns, clipped_columns = self._of_columns(grid.columns)
         down, across = rows.shape[1], columns.shape[1]
-        if down * across < _FEWEST_BLOCKS:
+        if down * across < FEWEST_BLOCKS:
             return 0.0
-        coefficients = _times(rows, columns).reshape(2, down, _WAVES, 2, across, _WAVES)
+        coefficients = _times(rows, columns).reshape(2, down, len(WAVES), 2, across, len(WAVES))
         clean = np.ones((2, down, 2, across), np.bool_)
         if self._any_clipped:
             clean = _times(clipped_rows, clipped_columns).reshape(clean.shape) < 0.5  # noqa: PLR2004 - none
@@ -90,7 +86,7 @@ class QuantizedBlocks:
         for place in ((0, 0), (0, 1), (1, 0), (1, 1)):  # on the grid, and half a block off along one axis or both
             usable = clean[place[0], :, place[1]]
             counts.append(np.count_nonzero(usable))
-            if counts[-1] < _FEWEST_BLOCKS:
+            if counts[-1] < FEWEST_BLOCKS:
                 return 0.0
             means.append(_mean_cosines(coefficients[place[0], :, :, place[1]], usable))
         off = np.mean(means[1:], axis=0)
@@ -114,7 +110,7 @@ def _axis_matrices(axis: AxisGrid, first: int, length: int) -> tuple[Matrix, Mat
     """Return what takes `length` pixels from `first` on to waves of their blocks, and tells a block's pixels.
 
     Returns:
-        Shapes (2, N, _WAVES, length) and (2, N, length); the second half of either is half a block off the grid.
+        Shapes (2, N, 3, length) and (2, N, length); the second half of either is half a block off the grid.
     """
     starts = [axis.start - first + half * axis.period / 2 for half in (0, 1)]
     count = min(int((length - _LOBES - start) // axis.period) - _first_block(start, axis.period) for start in starts)
@@ -127,7 +123,7 @@ def _axis_matrices(axis: AxisGrid, first: int, length: int) -> tuple[Matrix, Mat
         weights = np.sinc(distance) * np.sinc(distance / _LOBES)
         sampling = np.zeros((len(blocks), BLOCK, length), np.float32)
         np.put_along_axis(sampling, near, weights / weights.sum(axis=-1, keepdims=True), axis=2)
-        waves.append(np.matmul(_dct(), sampling))
+        waves.append(np.matmul(WAVES, sampling))
         pixels = np.arange(length)
         members.append((pixels > places[:, :1] - 1) & (pixels < places[:, -1:] + 1))
     return np.stack(waves), np.stack(members).astype(np.float32)
@@ -138,18 +134,13 @@ def _first_block(start: float, period: float) -> int:
     return int(np.ceil((_LOBES - start) / period))
 
 
-def _dct() -> Matrix:
-    """Return the first frequencies of the orthonormal DCT-II of 8 samples, a row each."""
-    return np.asarray(cv2.dct(np.eye(BLOCK, dtype=np.float32), flags=cv2.DCT_ROWS).T[:_WAVES], np.float32)
-
-
 def _times(rows: Matrix, columns: Matrix) -> Matrix:
     return rows.reshape(-1, rows.shape[-1]) @ columns.reshape(-1, columns.shape[-1]).T
 
 
 def _mean_cosines(coefficients: Matrix, usable: NDArray[np.bool_]) -> Numbers:
-    """Return the means for each frequency and step, (8, S), of coefficients (rows, _WAVES, columns, _WAVES)."""
-    values = np.stack([coefficients[:, down, :, across][usable] for down, across in _FREQUENCIES])
+    """Return the means for each frequency and step, (8, S), of coefficients (rows, 3, columns, 3)."""
+    values = np.stack([coefficients[:, down, :, across][usable] for down, across in FREQUENCIES])
     bins = np.rint(np.minimum(np.abs(values), 2 * _LARGEST) / _FINE).astype(np.int64)
     most = len(_COSINES)  # where those are counted that are too large
     places = np.minimum(bins, most) + np.arange(len(values))[:, None] * (most + 1)

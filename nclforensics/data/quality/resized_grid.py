@@ -133,8 +133,7 @@ def _strongest(comb: Combs, length: int) -> list[AxisGrid]:
         best = int(left.argmax())
         if left[best] > -np.inf:
             grids.append(_at(comb, best, length))
-        near = np.abs(comb.periods - comb.periods[best]) / comb.periods[best] * length < _DISTINCT
-        left = np.where(near, -np.inf, left)
+        left = np.where(_apart(comb.periods, float(comb.periods[best]), length) < _DISTINCT, -np.inf, left)
     return grids
 
 
@@ -231,4 +230,9 @@ def _strongest_near(evidence: Numbers, periods: Numbers, period: float, length: 
 
 def _as_good_as(periods: Numbers, period: float, length: int) -> NDArray[np.bool_]:
     """Tell which periods are as good as the same along an axis."""
-    return np.asarray(np.abs(periods - period) / abs(period) * length < _SAME)
+    return _apart(periods, period, length) < _SAME
+
+
+def _apart(periods: Numbers, period: float, length: int) -> Numbers:
+    """Return how many pixels lie between the last blocks of periods and of another one that start at one place."""
+    return np.asarray(np.abs(periods - period) / abs(period) * length)
