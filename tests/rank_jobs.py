@@ -145,6 +145,8 @@ def main() -> None:
     resume = (Path(config.train.out) / CHECKPOINT_FILE).is_file()
     with contextlib.suppress(KeyboardInterrupt):
         run_training(config, resume=resume, should_stop=lambda: next(steps) == last)
+    if dist.is_initialized():  # about one such end in 40 is an abort
+        raise RuntimeError("The training ended, finished or stopped, without leaving the other processes.")
 
 
 if __name__ == "__main__":

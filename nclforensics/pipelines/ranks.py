@@ -96,7 +96,10 @@ class TrainingRanks(Ranks):
         return stops > 0, clock
 
     def leave(self) -> None:
-        """Part from the other ranks in peace, after everything was done."""
+        """Part from the other ranks in peace, after everything was done or all agreed to stop.
+
+        What the communication's own threads hold must be gone before Python ends; else they abort the process.
+        """
         if self.count > 1:
             dist.destroy_process_group()
 

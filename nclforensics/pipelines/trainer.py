@@ -166,6 +166,7 @@ class Trainer:
             self.state = replace(self.state, seconds=seconds)
             if stop:
                 self.ranks.on_first(self._save)
+                self.ranks.leave()
                 raise KeyboardInterrupt
         if not every or self.state.step % every:
             self._validate(log)
