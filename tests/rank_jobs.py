@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -145,8 +146,20 @@ def main() -> None:
     resume = (Path(config.train.out) / CHECKPOINT_FILE).is_file()
     with contextlib.suppress(KeyboardInterrupt):
         run_training(config, resume=resume, should_stop=lambda: next(steps) == last)
-    if dist.is_initialized():  # about one such end in 40 is an abort
-        raise RuntimeError("The training ended, finished or stopped, without leaving the other processes.")
+    until = time.monotonic() + 20
+    while left := gloo_threads():  # about one end in 40 is an abort then
+        if time.monotonic() > until:
+            raise RuntimeError(f"The training ended, finished or stopped, and left threads behind: {left}.")
+        time.sleep(0.1)  # a thread that was waited for is listed a moment longer
+
+
+def gloo_threads() -> list[str]:
+    """Return the names of the threads of Gloo that this process has."""
+    names = []
+    for path in Path("/proc/self/task").glob("*/comm"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            names.append(path.read_text(encoding="utf-8").strip())
+    return [name for name in names if "gloo" in name]
 
 
 if __name__ == "__main__":

@@ -98,10 +98,12 @@ class TrainingRanks(Ranks):
     def leave(self) -> None:
         """Part from the other ranks in peace, after everything was done or all agreed to stop.
 
-        What the communication's own threads hold must be gone before Python ends; else they abort the process.
+        Python's end aborts the process while one of Gloo's threads still holds what it sent last, and that was sent
+        over the connection for waiting: its threads are gone when its last reference is.
         """
         if self.count > 1:
             dist.destroy_process_group()
+            self._waiting = None
 
 
 def _own_device(train: TrainConfig) -> torch.device:
