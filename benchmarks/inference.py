@@ -2,13 +2,13 @@
 
     python benchmarks/inference.py [--megapixels 1 12] [--seconds 300] [--threads N] [--weights NAME|DIR]
 
-Every engine gets the same photo as uint8 pixels and returns the network's score map, without the copy matcher. "at
-once fp32" is the network as it was trained, layer by layer on the whole photo; "Localizer" is what `nclf scan` computes
-with, in strips; the engines called "whole" hold whole maps too. All engines take turns, round after round, so that a
-machine that is busy for a while slows all of them: the ratio is the median over the rounds of the seconds of "at once
-fp32" over an engine's own. Engines that are not installed are named with the reason. Last, `nclf scan` of one
-24-megapixel JPEG runs in a process of its own, for its peak of resident memory. No round is begun after --seconds; one
-is always made.
+Every engine gets the same photo as uint8 pixels and returns the network's score map, without the copy matcher and
+without the search for the JPEG grid. "at once fp32" is the network as it was trained, layer by layer on the whole
+photo; "Localizer" is what `nclf scan` computes with, in strips; the engines called "whole" hold whole maps too. All
+engines take turns, round after round, so that a machine that is busy for a while slows all of them: the ratio is the
+median over the rounds of the seconds of "at once fp32" over an engine's own. Engines that are not installed are named
+with the reason. Last, `nclf scan` of one 24-megapixel JPEG runs in a process of its own, for its peak of resident
+memory. No round is begun after --seconds; one is always made.
 """
 
 # ruff: noqa: E402 - the environment comes before the imports that read it
@@ -87,7 +87,7 @@ def main() -> None:
     started = time.perf_counter()
     torch.set_num_threads(arguments.threads)
     model = load_model(arguments.weights)
-    model.network.copy_matcher = False  # no part of the network
+    model.network.copy_matcher = model.network.block_grid = False  # no parts of the network
     print_origin(model, arguments.threads)
     engines = make_engines(model, arguments.threads)
     for index, megapixels in enumerate(arguments.megapixels, start=1):
@@ -144,9 +144,9 @@ def at_once(model: LoadedModel) -> Engine:
 
 
 def compiled(model: LoadedModel) -> Engine:
-    """Return the folded network compiled by TorchInductor, anew for each size: PyTorch 2.13 fails at "any size"."""
+    """Return the folded network compiled by TorchInductor for images of any size."""
     network = fold_batch_norms(model.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return of_module(torch.compile(WholeImage(network).eval(), dynamic=False))
+    return of_module(torch.compile(WholeImage(network).eval(), dynamic=True))
 
 
 def of_module(module: Callable[[torch.Tensor], torch.Tensor]) -> Engine:

@@ -313,7 +313,9 @@ def _padded(images: Tensor, multiple: int) -> Tensor:
         raise ShapeError(f"Expected images (B, 3, H, W), got {tuple(images.shape)}.")
     height, width = images.shape[-2:]
     if images.dtype != torch.uint8:
-        return F.pad(images, (0, -width % multiple, 0, -height % multiple), mode="replicate")
+        # Not "-side % multiple": torch.compile has no remainder of a side of any length (2.13 and 2.14).
+        right, below = ((side + multiple - 1) // multiple * multiple - side for side in (width, height))
+        return F.pad(images, (0, right, 0, below), mode="replicate")
     for axis, length in ((2, height), (3, width)):  # PyTorch's own padding takes floats only
         if length % multiple:
             edge = images.narrow(axis, length - 1, 1)

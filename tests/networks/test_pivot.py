@@ -282,3 +282,13 @@ def test_larger_cells_see_the_mean_of_their_blocks() -> None:
 
 def _turned(images: torch.Tensor, *, vertical: bool) -> torch.Tensor:
     return images.transpose(2, 3) if vertical else images
+
+
+@torch.inference_mode()
+def test_compiles_for_images_of_any_size() -> None:
+    """The compiler takes sides of unknown length, and gives the plain network's scores at a size like no multiple."""
+    network = make_network(streams=False)
+    image = torch.rand(1, 3, 65, 100)
+    expected = network(image).score_logits
+    actual = torch.compile(network, backend="aot_eager", dynamic=True)(image).score_logits
+    torch.testing.assert_close(actual, expected)
