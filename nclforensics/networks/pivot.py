@@ -311,15 +311,15 @@ def _padded(images: Tensor, multiple: int) -> Tensor:
     """Repeat the last row and column until both sides are multiples."""
     if images.ndim != 4 or images.shape[1] != 3 or min(images.shape[-2:]) < 1:  # noqa: PLR2004 - (B, 3, H, W)
         raise ShapeError(f"Expected images (B, 3, H, W), got {tuple(images.shape)}.")
-    height, width = images.shape[-2:]
+    # Not "-side % multiple": torch.compile has no remainder of a side of any length (2.13 and 2.14). Nor "-(-side //
+    # multiple)": ONNX divides towards zero.
+    below, right = ((side + multiple - 1) // multiple * multiple - side for side in images.shape[-2:])
     if images.dtype != torch.uint8:
-        # Not "-side % multiple": torch.compile has no remainder of a side of any length (2.13 and 2.14).
-        right, below = ((side + multiple - 1) // multiple * multiple - side for side in (width, height))
         return F.pad(images, (0, right, 0, below), mode="replicate")
-    for axis, length in ((2, height), (3, width)):  # PyTorch's own padding takes floats only
-        if length % multiple:
-            edge = images.narrow(axis, length - 1, 1)
-            images = torch.cat([images] + [edge] * (-length % multiple), dim=axis)
+    for axis, missing in ((2, below), (3, right)):  # PyTorch's own padding takes floats only
+        if missing:
+            edge = images.narrow(axis, images.shape[axis] - 1, 1)
+            images = torch.cat([images] + [edge] * missing, dim=axis)
     return images
 
 
