@@ -29,13 +29,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
-import numpy as np
-
 from nclforensics.cli.torch_environment import prepare_torch
 
-prepare_torch()  # before torch is loaded, as the command does
+prepare_torch()  # before torch and NumPy are loaded, as the command does
 
+import cv2
+import numpy as np
 import torch
 
 from nclforensics.networks.fused import fold_batch_norms

@@ -25,12 +25,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
-import numpy as np
-
 from nclforensics.cli.torch_environment import prepare_torch
 
-prepare_torch()  # before torch is loaded, as the command does
+prepare_torch()  # before torch and NumPy are loaded, as the command does
+
+import cv2
+import numpy as np
 
 from nclforensics.config import ScanConfig
 from nclforensics.data.images import read_image

@@ -50,7 +50,8 @@ CLOSING_SECONDS: Final = 2.0
 FAILED_STARTS: Final = 3
 # Of a cluster of our own. What passes through are a model and a few masks at a time; Ray would take a third of memory.
 OBJECT_STORE_BYTES: Final = 2**28
-PASSED_ON: Final = ("MKL_CBWR",)  # variables that results may depend on; a cluster that is there has its own
+# Variables that results or speed may depend on; a cluster that is there has its own.
+PASSED_ON: Final = ("MKL_CBWR", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "OPENBLAS_THREAD_TIMEOUT")
 
 _LOGGER = logging.getLogger(__name__)
 
