@@ -2,8 +2,8 @@
 
     python benchmarks/inference.py [--megapixels 1 12] [--seconds 300] [--threads N] [--weights NAME|DIR]
 
-Every engine gets the same photo as uint8 pixels and returns the network's score map, without the copy matcher and
-without the search for the JPEG grid. "at once fp32" is the network as it was trained, layer by layer on the whole
+Every engine gets the same photo as uint8 pixels and returns the network's score map, without the copy matcher, the
+search for the JPEG grid and the one for blown-out highlights. "at once fp32" is the network as it was trained, layer by layer on the whole
 photo; "Localizer" is what `nclf scan` computes with, in strips; the engines called "whole" hold whole maps too. All
 engines take turns, round after round, so that a machine that is busy for a while slows all of them: the ratio is the
 median over the rounds of the seconds of "at once fp32" over an engine's own. Engines that are not installed are named
@@ -87,6 +87,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     model = load_model(arguments.weights)
     model.network.copy_matcher = model.network.block_grid = False  # no parts of the network
+    model.network.calibrated_pixels = 0  # nor is what leaves blown-out highlights out of large photos
     print_origin(model, arguments.threads)
     engines = make_engines(model, arguments.threads)
     for index, megapixels in enumerate(arguments.megapixels, start=1):
