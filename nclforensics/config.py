@@ -164,9 +164,9 @@ class ForgeConfig:
         max_area: Largest tampered share of the sample.
         camera: Share of samples whose host, and most donors, get the traces of a simulated camera.
         recompressed: Share of samples saved once more at the end, as JPEG of quality 50 to 90.
-        web: Share of samples, among those without a simulated camera, whose host and most donors are small JPEGs of the
-            web: made smaller, saved at quality 55 to 95; the forgery stays lossless or is saved at quality 75 to 100.
+        web: Share of samples without a simulated camera whose host and most donors are small JPEGs of the web.
         resized: Share of these that were resized once saved: before the edit, after it, or both; so were most donors.
+        restored: Share of these brought back to their JPEG grid, as a scan does it, unless saved below quality 88.
         hard_light: Share of hosts, and of donors, taken in a light that blows out highlights or blackens shadows.
     """
 
@@ -181,6 +181,7 @@ class ForgeConfig:
     recompressed: float = 0.0
     web: float = 0.0
     resized: float = 0.0
+    restored: float = 0.0
     hard_light: float = 0.0
 
 
@@ -272,8 +273,7 @@ class ScanConfig:
     Attributes:
         threshold: Score above which a pixel counts as tampered; None takes the model's calibrated one.
         min_region: Smallest region that is reported, as a share of the image's area.
-        tile: Side in pixels of the tiles that large images are cut into; an image of at most `tile` squared pixels is
-            not cut.
+        tile: Side in pixels of the tiles into which an image of more than `tile` squared pixels is cut.
         device: "auto", "cpu", "cuda" or "cuda:N".
         precision: "fp32" or "bf16" (autocast; faster where the processor has it, masks differ slightly).
         max_pixels: Images with more pixels are skipped with that reason.

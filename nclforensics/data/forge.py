@@ -14,19 +14,18 @@ import numpy as np
 
 from nclforensics.data.canvas import Canvas
 from nclforensics.data.copy_move import copy_move
-from nclforensics.data.endings import Ending, apply_ending, draw_ending, draw_web_ending, save, saved_again
+from nclforensics.data.endings import apply_ending, save
 from nclforensics.data.histories import (
     GRID_STARTS,
     ORIGIN_SCALES,
     Image,
-    Origin,
     Step,
     apply_step,
     chance,
     draw_origin_steps,
-    draw_resize,
 )
 from nclforensics.data.photos import GRID, Photo, PhotoPool
+from nclforensics.data.plan import Plan, draw_plan, restore
 from nclforensics.data.removal import removal
 from nclforensics.data.splice import splice
 from nclforensics.data.views import cut_view, draw_view
@@ -41,12 +40,8 @@ KINDS: Final = ("authentic", "splice", "copy_move", "removal")
 ATTEMPTS: Final = 60
 VISIBLE_CHANGE: Final = 2.0  # grey levels: an edit below this on average cannot be seen, so it may not be a label
 LARGEST: Final = {"splice": 1.0, "copy_move": 0.2, "removal": 0.15}  # share of the canvas, below the configured limit
-LOSSLESS_SHARE: Final = 0.5  # of the camera samples: those that were never saved as JPEG are the purest lesson
 LARGE_REGION: Final = 0.03  # share of the canvas from which on areas are drawn evenly in half of the samples
-# Of the pictures that were resized: how many before the edit, how many of these after it too, how many of their donors.
-RESIZED_BEFORE: Final = 0.65
-RESIZED_AGAIN: Final = 0.2
-RESIZED_DONORS: Final = 0.7
+RESIZED_DONORS: Final = 0.7  # of the donors of a picture that was resized
 VIEWS: Final = 4  # views compared when the sample is to show contrasting textures
 
 
@@ -100,43 +95,22 @@ class Forge:
         )
 
     def _attempt(self, rng: np.random.Generator, kind: str, index: int) -> ForgedSample | None:
-        size = self.config.size
-        host = self.photos.draw_scene(rng, min_side=size)
-        camera = chance(rng, self.config.camera)
-        lossless = camera and chance(rng, LOSSLESS_SHARE)
-        # Shares of 0 draw nothing: the samples stay those of older models.
-        web = not camera and self.config.web > 0 and chance(rng, self.config.web)
-        origin: Origin = "camera" if camera else "web" if web else "photo"
-        resized = web and self.config.resized > 0 and chance(rng, self.config.resized)
-        at_opening = resized and chance(rng, RESIZED_BEFORE)
-        at_ending = resized and (not at_opening or chance(rng, RESIZED_AGAIN))
-        if web:
-            ending = draw_web_ending(rng, size=size, room=host.shortest_side if at_ending else None)
-        else:
-            ending = draw_ending(rng, size=size, room=host.shortest_side, lossless=lossless)
-        if self.config.recompressed and chance(rng, self.config.recompressed):
-            ending = saved_again(rng, ending)
-        canvas, opening = _open_canvas(
-            rng,
-            host,
-            ending,
-            contrasting=chance(rng, 0.25),
-            origin=origin,
-            hard_light=self.config.hard_light,
-            resized=at_opening,
-        )
-        canvas.resized = RESIZED_DONORS if resized else 0.0
+        host = self.photos.draw_scene(rng, min_side=self.config.size)
+        plan = draw_plan(rng, self.config, room=host.shortest_side)
+        canvas, opening = self._open_canvas(rng, host, plan)
+        canvas.resized = RESIZED_DONORS if plan.resized else 0.0
         edits: list[Step] = []
         if kind != "authentic":
             before = canvas.image.copy()
             edits = self._edit(rng, canvas, kind, host.sha256)
             if not _visible(before, canvas):
                 return None
-        image, mask = apply_ending(canvas.image, canvas.mask, ending, size=size)
+        size = plan.ending.side if plan.restored else self.config.size
+        image, mask = apply_ending(canvas.image, canvas.mask, plan.ending, size=size)
         share = np.count_nonzero(mask) / mask.size
         if kind != "authentic" and not self.config.min_area <= share <= self.config.max_area:
             return None
-        image, encoded = save(image, ending)
+        image, encoded = save(image, plan.ending)
         recipe = {
             "seed": self.seed,
             "index": index,
@@ -145,9 +119,34 @@ class Forge:
             "photos": [host.sha256, *(edit["donor"] for edit in edits if "donor" in edit)],
             "opening": opening,
             "edits": edits,
-            "ending": ending.record(),
+            "ending": plan.ending.record(),
         }
+        if plan.restored:
+            image, mask = restore(image, mask, size=self.config.size)
+            encoded, recipe["restored"] = None, True
         return ForgedSample(image, mask, kind, recipe, encoded)
+
+    def _open_canvas(self, rng: np.random.Generator, host: Photo, plan: Plan) -> tuple[Canvas, Step]:
+        """Cut the canvas out of the host and give it the host's own history, perhaps resized after that."""
+        size, resize = plan.opening_resize(rng, size=self.config.size, room=host.shortest_side)
+        turned = chance(rng, 0.05)
+        scaled = turned or chance(rng, 0.2)
+        views = []
+        for _ in range(VIEWS if plan.contrasting else 1):
+            scales = ORIGIN_SCALES.get(plan.origin, (0.4, 1.2) if scaled else (1.0, 1.0))
+            view = draw_view(rng, photo=host.pixels.shape, size=size, scales=scales, turn=turned, grid=GRID)
+            assert view is not None  # the canvas is no larger than the host
+            views.append((cut_view(host.pixels, view, size), view))
+        image, view = max(views, key=lambda pair: _texture_contrast(pair[0])) if plan.contrasting else views[0]
+        steps = draw_origin_steps(rng, plan.origin, hard_light=self.config.hard_light)
+        if steps and steps[-1]["op"] == "jpeg" and chance(rng, 0.2) and not plan.restored:
+            steps[-1]["phase"] = [int(v) for v in rng.integers(0, GRID_STARTS, 2)]
+        if resize is not None:
+            steps.append(resize)
+        for step in steps:
+            image = apply_step(image, step)
+        canvas = Canvas(image, np.zeros(image.shape[:2], np.bool_), plan.origin, self.config.hard_light)
+        return canvas, {"view": view, "steps": steps}
 
     def _edit(self, rng: np.random.Generator, canvas: Canvas, kind: str, host: str) -> list[Step]:
         largest = max(min(self.config.max_area, LARGEST[kind]), self.config.min_area)
@@ -168,7 +167,7 @@ def _checked_shares(config: ForgeConfig) -> list[float]:
         raise ConfigError(f'Expected forge "size" to be a multiple of 8 and at least 64, got {config.size}.')
     if not 0 < config.min_area < config.max_area <= 1:
         raise ConfigError(f"Expected 0 < min_area < max_area <= 1, got {config.min_area} and {config.max_area}.")
-    for name in ("camera", "recompressed", "web", "resized", "hard_light"):
+    for name in ("camera", "recompressed", "web", "resized", "restored", "hard_light"):
         if not 0 <= getattr(config, name) <= 1:
             raise ConfigError(f'Expected forge "{name}" to be a share from 0 to 1, got {getattr(config, name)}.')
     shares = [float(getattr(config, kind)) for kind in KINDS]
@@ -177,39 +176,6 @@ def _checked_shares(config: ForgeConfig) -> list[float]:
             f"Expected forge shares of at least 0 with a positive sum, got {dict(zip(KINDS, shares, strict=True))}."
         )
     return [share / sum(shares) for share in shares]
-
-
-def _open_canvas(
-    rng: np.random.Generator,
-    host: Photo,
-    ending: Ending,
-    *,
-    contrasting: bool,
-    origin: Origin,
-    hard_light: float,
-    resized: bool,
-) -> tuple[Canvas, Step]:
-    """Cut the canvas out of the host and give it the host's own history; `resized` resizes it after that."""
-    final = (ending.canvas, ending.canvas)
-    before, after = draw_resize(rng, final, room=host.shortest_side) if resized else (final, None)
-    size = (before[0], before[1])
-    turned = chance(rng, 0.05)
-    scaled = turned or chance(rng, 0.2)
-    views = []
-    for _ in range(VIEWS if contrasting else 1):
-        scales = ORIGIN_SCALES.get(origin, (0.4, 1.2) if scaled else (1.0, 1.0))
-        view = draw_view(rng, photo=host.pixels.shape, size=size, scales=scales, turn=turned, grid=GRID)
-        assert view is not None  # the canvas is no larger than the host
-        views.append((cut_view(host.pixels, view, size), view))
-    image, view = max(views, key=lambda pair: _texture_contrast(pair[0])) if contrasting else views[0]
-    steps = draw_origin_steps(rng, origin, hard_light=hard_light)
-    if steps and steps[-1]["op"] == "jpeg" and chance(rng, 0.2):
-        steps[-1]["phase"] = [int(v) for v in rng.integers(0, GRID_STARTS, 2)]
-    if after is not None:
-        steps.append(after)
-    for step in steps:
-        image = apply_step(image, step)
-    return Canvas(image, np.zeros(final, np.bool_), origin, hard_light), {"view": view, "steps": steps}
 
 
 def _texture_contrast(image: Image) -> float:

@@ -23,6 +23,7 @@ import torch
 
 from nclforensics.data.quality.block_grid import BLOCK, BlockGrid, find_grid
 from nclforensics.data.quality.resized_grid import find_resized_grid
+from nclforensics.data.quality.restoration import Restoration
 from nclforensics.errors import ShapeError, UsageError
 from nclforensics.matching.copies import WORKING_THRESHOLD, find_copies
 from nclforensics.networks.encoder import EncoderFeatures
@@ -31,7 +32,6 @@ from nclforensics.networks.pivot import FINE
 from nclforensics.networks.strips import CELL_STRIP, in_strips
 from nclforensics.pipelines.heap import release_free_memory
 from nclforensics.pipelines.left_out import cells_left_out, without_evidence
-from nclforensics.pipelines.restoration import Restoration
 from nclforensics.pipelines.tiling import Area, Span, cut_area, widened
 
 if TYPE_CHECKING:

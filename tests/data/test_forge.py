@@ -15,9 +15,10 @@ import pytest
 from nclforensics.config import ForgeConfig
 from nclforensics.data.canvas import MARGIN
 from nclforensics.data.endings import ENDING_SHARES
-from nclforensics.data.forge import KINDS, LOSSLESS_SHARE, Forge, ForgedSample
+from nclforensics.data.forge import KINDS, Forge, ForgedSample
 from nclforensics.data.histories import Image, apply_step, decode_jpeg
 from nclforensics.data.photos import PhotoPool
+from nclforensics.data.plan import LOSSLESS_SHARE
 from nclforensics.data.views import cut_view
 from nclforensics.errors import ConfigError, MissingInputError
 from tests.photo_folders import make_cutout, make_photo_folder, write_photo
@@ -179,6 +180,29 @@ def test_pictures_of_the_web_are_resized_after_they_were_saved(folder: Path) -> 
     edits = [edit for recipe in recipes for edit in recipe["edits"] if edit["op"] == "splice" and "shape" in edit]
     donors = [edit["steps"][-1]["op"] == "resize" for edit in edits if edit["shape"] != "alpha" and edit["steps"]]
     assert 0.35 < np.mean(donors) < 0.8
+
+
+def test_pictures_that_were_resized_are_brought_back_to_their_grid(folder: Path) -> None:
+    """Before the edit or after it, forged and authentic, under a weak last saving or none; 0 changes nothing."""
+    pool = PhotoPool.from_folder(folder)
+    plain = Forge(pool, only("splice", web=1.0, camera=0.0, resized=0.5), 0)
+    assert plain.sample(3).recipe == Forge(pool, dataclasses.replace(plain.config, restored=0.0), 0).sample(3).recipe
+    for kind in ("authentic", "splice"):
+        forge = Forge(pool, only(kind, web=1.0, camera=0.0, resized=1.0, restored=0.8), 0)
+        made = [forge.sample(index) for index in range(80)]
+        assert {sample.image.shape for sample in made} == {(SMALL.size, SMALL.size, 3)}
+        brought_back = [sample for sample in made if "restored" in sample.recipe]
+        assert 0.5 < len(brought_back) / len(made) < 0.8
+        assert {sample.encoded for sample in brought_back} == {None}
+        recipes = [sample.recipe for sample in brought_back]
+        before = [recipe["opening"]["steps"][-1]["op"] == "resize" for recipe in recipes]
+        after = [recipe["ending"]["canvas"] != recipe["ending"]["side"] for recipe in recipes]
+        assert 0.5 < np.mean(before) < 0.8
+        assert all(first != last for first, last in zip(before, after, strict=True))
+        assert all((recipe["ending"]["last"] or {"quality": 100})["quality"] >= 88 for recipe in recipes)
+        saved = [step for recipe in recipes for step in recipe["opening"]["steps"] if step["op"] == "jpeg"]
+        assert len(saved) == len(recipes)
+        assert not any("phase" in step for step in saved)
 
 
 def test_hard_light_falls_on_hosts_and_donors_alike(folder: Path) -> None:
@@ -348,6 +372,7 @@ def test_photos_without_a_visible_edit_are_an_error(folder: Path, monkeypatch: p
         {"web": 1.1},
         {"hard_light": 1.1},
         {"resized": -0.1},
+        {"restored": 1.1},
     ],
     ids=[
         "size not a multiple of 8",
@@ -360,6 +385,7 @@ def test_photos_without_a_visible_edit_are_an_error(folder: Path, monkeypatch: p
         "web share above 1",
         "hard light share above 1",
         "resized share below 0",
+        "restored share above 1",
     ],
 )
 def test_senseless_configuration_is_refused(folder: Path, change: dict[str, float]) -> None:

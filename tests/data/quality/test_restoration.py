@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nclforensics.data.quality.block_grid import AxisGrid, BlockGrid
-from nclforensics.pipelines.restoration import Restoration
+from nclforensics.data.quality.restoration import Restoration
 from tests.textures import make_texture
 
 
