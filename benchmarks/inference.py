@@ -3,12 +3,12 @@
     python benchmarks/inference.py [--megapixels 1 12] [--seconds 300] [--threads N] [--weights NAME|DIR]
 
 Every engine gets the same photo as uint8 pixels and returns the network's score map, without the copy matcher, the
-search for the JPEG grid and the one for blown-out highlights. "at once fp32" is the network as it was trained, layer by layer on the whole
-photo; "Localizer" is what `nclf scan` computes with, in strips; the engines called "whole" hold whole maps too. All
-engines take turns, round after round, so that a machine that is busy for a while slows all of them: the ratio is the
-median over the rounds of the seconds of "at once fp32" over an engine's own. Engines that are not installed are named
-with the reason. Last, `nclf scan` of one 24-megapixel JPEG runs in a process of its own, for its peak of resident
-memory. No round is begun after --seconds; one is always made.
+search for the JPEG grid and the one for blown-out highlights. "at once fp32" is the network as it was trained, layer
+by layer on the whole photo; "Localizer" is what `nclf scan` computes with, in strips; the engines called "whole" hold
+whole maps too. All engines take turns, round after round, so that a machine that is busy for a while slows all of
+them: the ratio is the median over the rounds of the seconds of "at once fp32" over an engine's own. Engines that are
+not installed are named with the reason. Last, `nclf scan` of one 24-megapixel JPEG runs in a process of its own, for
+its peak of resident memory. No round is begun after --seconds; one is always made.
 """
 
 # ruff: noqa: E402 - the environment comes before the imports that read it
