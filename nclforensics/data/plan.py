@@ -66,6 +66,7 @@ class Plan:
         before, step = draw_resize(rng, final, room=room)
         if not self.restored:
             return (before[0], before[1]), step
+        # Of these the scale is drawn with the ending; what was drawn of it here counts in the order of draws alone.
         return (size, size), {**step, "resampling": draw_resampling(rng, smaller=size > final[0])}
 
 
