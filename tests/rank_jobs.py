@@ -9,6 +9,7 @@ leaves OUT/r.pt. Then the training of the configuration, resumed if it was begun
 from __future__ import annotations
 
 import contextlib
+import gc
 import itertools
 import sys
 import time
@@ -144,6 +145,7 @@ def main() -> None:
     last = int(sys.argv[3]) if len(sys.argv) > 3 and ranks.index == ranks.count - 1 else 0
     vars(trainer)["LOG_EVERY"] = 1  # every loss is to be compared
     resume = (Path(config.train.out) / CHECKPOINT_FILE).is_file()
+    gc.disable()  # what only its next run would set free is not left to chance
     with contextlib.suppress(KeyboardInterrupt):
         run_training(config, resume=resume, should_stop=lambda: next(steps) == last)
     until = time.monotonic() + 20

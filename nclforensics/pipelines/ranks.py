@@ -7,6 +7,7 @@ the training's own communication shows one that hangs.
 
 from __future__ import annotations
 
+import gc
 import os
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
@@ -98,12 +99,14 @@ class TrainingRanks(Ranks):
     def leave(self) -> None:
         """Part from the other ranks in peace, after everything was done or all agreed to stop.
 
-        Python's end aborts the process while one of Gloo's threads still holds what it sent last, and that was sent
-        over the connection for waiting: its threads are gone when its last reference is.
+        Python's end aborts the process while one of Gloo's threads still holds what it sent last. A connection's
+        threads are gone when its last reference is: nothing may use the wrapped network any more.
         """
         if self.count > 1:
             dist.destroy_process_group()
             self._waiting = None
+            # Matplotlib keeps the frames that were being run when it drew the curves, and with them the network.
+            gc.collect()
 
 
 def _own_device(train: TrainConfig) -> torch.device:

@@ -87,9 +87,27 @@ def run_training(
         TrainingDivergedError: If a loss is not finite; the last checkpoint is kept.
         RankLostError: If another process of the training ended or hangs; a checkpoint of the last step is left.
     """
-    folder = Path(config.train.out)
     _check_budget(config)
     ranks = TrainingRanks(config)  # a device that is not there is found before anything is written
+    summary = _train(config, ranks, resume=resume, command=command, report=report, note=note, should_stop=should_stop)
+    ranks.leave()
+    if summary is None:
+        raise KeyboardInterrupt
+    return summary
+
+
+def _train(
+    config: RunConfig,
+    ranks: TrainingRanks,
+    *,
+    resume: bool,
+    command: str,
+    report: Report,
+    note: Callable[[str], None],
+    should_stop: Callable[[], bool],
+) -> TrainingSummary | None:
+    """Train and finish the model, as `run_training` says; None if it was stopped."""
+    folder = Path(config.train.out)
     ranks.on_first(lambda: _prepare_folder(folder, config, resume=resume))
     seed_everything(config.train.seed)
     sources = open_sources(config)
@@ -101,7 +119,8 @@ def run_training(
         trainer.resume()
     else:  # now: when the run is resumed or finished that model may have been replaced
         trainer.state = replace(trainer.state, initial=described_initial(config.train.initial))
-    trainer.run()
+    if not trainer.run():
+        return None
 
     def finished() -> TrainingSummary:
         network, state = trainer.best_network(), trainer.state
@@ -115,9 +134,7 @@ def run_training(
             calibration=model.calibration,
         )
 
-    summary = ranks.on_first(finished)
-    ranks.leave()
-    return summary
+    return ranks.on_first(finished)
 
 
 def _check_budget(config: RunConfig) -> None:

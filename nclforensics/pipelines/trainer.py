@@ -107,11 +107,13 @@ class Trainer:
         self.state = load_checkpoint(self.folder, network=self._plain, average=self.average, optimizer=self._adamw)
         self.ranks.on_first(lambda: truncate_history(self.folder / HISTORY_FILE, self.state.step))
 
-    def run(self) -> None:
+    def run(self) -> bool:
         """Train until the budget is used up, or `should_stop` says so: then a checkpoint is left.
 
+        Returns:
+            Whether the budget is used up; False if it was stopped.
+
         Raises:
-            KeyboardInterrupt: If it was stopped.
             TrainingDivergedError: If the loss or its gradient is not finite; the last checkpoint is kept.
             OutputError: If a checkpoint cannot be written.
             RankLostError: If another rank ended or hangs; the first rank has left a checkpoint of the last whole step.
@@ -125,7 +127,7 @@ class Trainer:
                 history = stack.enter_context((self.folder / HISTORY_FILE).open("a", encoding="utf-8"))
                 log = TrainingLog(history, board, self.report)
             try:
-                self._loop(log)
+                return self._loop(log)
             except RankLostError as error:
                 raise RankLostError(f"{error} {self._rescued()}") from error
 
@@ -144,7 +146,7 @@ class Trainer:
     def _adamw(self) -> torch.optim.Optimizer:
         return cast("torch.optim.Optimizer", self.optimizer.optimizer)
 
-    def _loop(self, log: TrainingLog | None) -> None:
+    def _loop(self, log: TrainingLog | None) -> bool:
         every = self.config.train.validate_every
         source = self._batches()
         if self.config.train.compile:
@@ -166,11 +168,11 @@ class Trainer:
             self.state = replace(self.state, seconds=seconds)
             if stop:
                 self.ranks.on_first(self._save)
-                self.ranks.leave()
-                raise KeyboardInterrupt
+                return False
         if not every or self.state.step % every:
             self._validate(log)
         self.ranks.on_first(self._save)
+        return True
 
     def _note(self, log: TrainingLog, terms: LossTerms, rate: float) -> bool:
         """Take a step into the log, and return whether a line was written: then a checkpoint may be, too."""
