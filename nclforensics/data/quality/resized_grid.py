@@ -5,8 +5,10 @@ Boundaries of another period (`boundary_lines`) are believed for one of two reas
 - whole: rows and columns show one factor, and blocks start at the corner, as if the picture was resized as a whole;
 - free: rows and columns show any period and start, each by itself and together more clearly.
 
-Weaker ones are candidates: of the strongest few that one is believed whose blocks show that they were quantized
-(`quantized_blocks`), beyond doubt and more clearly than the blocks of 8 pixels do.
+Weaker ones are candidates: of the strongest few that one is believed whose blocks show beyond doubt that they were
+quantized (`quantized_blocks`). Wider blocks than 8 pixels are older than those of 8, which the last saving made.
+Narrower ones must show themselves more clearly than these do: a picture of the web still has those of the photo that it
+was reduced from, and the edit came after its own.
 
 Resizing leaves a pattern of its own. Reduced or enlarged by p / 8, a picture repeats itself every q pixels where
 8 / p = 1 + a / q or 1 - a / q, and such a repetition looks like boundaries too. So of the strongest period q the
@@ -85,9 +87,11 @@ def _quantized(pixels: NDArray[np.uint8], candidates: list[BlockGrid]) -> BlockG
     if blocks.evidence(best) > _WORTH_MOVING and max(pixels.shape[:2]) <= LARGEST_WINDOW:
         best = _moved(best, blocks, pixels.shape)
     evidence = blocks.evidence(best)
-    if evidence <= _QUANTIZED or evidence <= blocks.evidence(BlockGrid.starting_at(*find_grid(pixels))):
+    if evidence <= _QUANTIZED:
         return None
-    return best
+    if min(axis.period for axis in best) > BLOCK:
+        return best
+    return best if evidence > blocks.evidence(BlockGrid.starting_at(*find_grid(pixels))) else None
 
 
 def _moved(grid: BlockGrid, blocks: QuantizedBlocks, shape: tuple[int, ...]) -> BlockGrid:

@@ -104,14 +104,24 @@ def test_a_grid_beside_the_right_one_is_moved_onto_it() -> None:
     assert resized_grid._moved(both, blocks, picture.shape) == right
 
 
-def test_an_older_grid_beneath_that_of_the_last_saving_is_no_candidate() -> None:
+def test_an_older_grid_beneath_that_of_the_last_saving_is_no_candidate_in_a_reduced_picture() -> None:
     """A small picture of the web was reduced before it was saved: its own blocks are those to look at."""
-    enlarged = _resized(saved(make_texture(256, 256), 50), 384, 384)
-    grid = BlockGrid(AxisGrid(12, 0), AxisGrid(12, 0))
-    assert resized_grid._quantized(enlarged, [grid]) == grid
-    hidden = saved(enlarged, 85)
-    assert QuantizedBlocks(hidden).evidence(grid) > resized_grid._QUANTIZED
+    reduced = _resized(saved(make_texture(512, 512), 50), 384, 384)
+    grid = BlockGrid(AxisGrid(6, 0), AxisGrid(6, 0))
+    assert resized_grid._quantized(reduced, [grid]) == grid
+    hidden = saved(reduced, 85)
+    evidence = QuantizedBlocks(hidden).evidence
+    assert resized_grid._QUANTIZED < evidence(grid) < evidence(BlockGrid.starting_at(0, 0))
     assert resized_grid._quantized(hidden, [grid]) is None
+
+
+def test_in_an_enlarged_one_it_is_however_much_clearer_the_last_saving_shows() -> None:
+    """The blocks of 8 pixels are the last saving's; what was there before the picture was enlarged is wider."""
+    hidden = saved(_resized(saved(make_texture(256, 256), 50), 384, 384), 85)
+    grid = BlockGrid(AxisGrid(12, 0), AxisGrid(12, 0))
+    evidence = QuantizedBlocks(hidden).evidence
+    assert resized_grid._QUANTIZED < evidence(grid) < evidence(BlockGrid.starting_at(0, 0))
+    assert resized_grid._quantized(hidden, [grid]) == grid
 
 
 @pytest.mark.parametrize("clear", [0, 1])
