@@ -138,8 +138,8 @@ def evaluate(
         raise UsageError("Expected a data set: a benchmark's name or a path. See nclf eval --help.")
     loaded = _load(names, data_root=data_root, allow_missing=allow_missing)
     if csv is not None:
-        _check_target(csv)
-    folders = report_folders(out, [item.name for item in loaded], force=force) if out is not None else []
+        _check_target(csv, loaded, force=force)
+    folders = report_folders(out, loaded, force=force) if out is not None else []
     model = load_model(weights)
     config = EvalConfig(
         min_region=model.min_region if min_region is None else min_region,
@@ -269,10 +269,14 @@ def _end(reports: Sequence[EvaluationReport], *, quiet: bool) -> None:
         raise typer.Exit(EXIT_SOME_SKIPPED)
 
 
-def _check_target(path: Path) -> None:
+def _check_target(path: Path, loaded: Sequence[LoadedSet], *, force: bool) -> None:
     """Find out now, not after the measuring, whether the file can be written."""
+    from nclforensics.pipelines.evaluation_folder import refuse_data  # noqa: PLC0415 - torch loads only when needed
+
     if path.is_dir() or not os.access(path.parent, os.W_OK):
         raise OutputError(f"Cannot write {path}: expected a file in an existing, writable folder.")
+    # What is already in a set's folder may be a list or notes of its owner: no option replaces that.
+    refuse_data(path, loaded, inside=force and not path.exists())
 
 
 def _write_csv(path: Path, reports: Sequence[EvaluationReport]) -> None:

@@ -5,41 +5,70 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from nclforensics.data.manifest import MANIFEST_NAME
 from nclforensics.errors import OutputError
-from nclforensics.pipelines.outputs import write_atomic
+from nclforensics.pipelines.outputs import is_inside, write_atomic
 from nclforensics.reports.render_csv import render_csv, render_robustness_csv
 from nclforensics.reports.render_html import render_html
 from nclforensics.reports.render_json import render_json
 from nclforensics.reports.robustness_plot import draw_robustness
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from nclforensics.data.loaded_set import LoadedSet
     from nclforensics.reports.document import EvaluationReport
 
 REPORT_FILE: Final = "report.json"
+_FILES: Final = (REPORT_FILE, "report.csv", "report.html", "robustness.csv", "robustness.png")
 _LONGEST_NAME: Final = 80
 
 
-def report_folders(out: Path, names: Sequence[str], *, force: bool) -> list[Path]:
+def report_folders(out: Path, sets: Sequence[LoadedSet], *, force: bool) -> list[Path]:
     """Return the folder of each data set's report: `out` itself for one set, a folder in it for each of several.
 
     Args:
         out: The value of `--out`.
-        names: The data sets, as the user named them.
-        force: Whether an earlier report may be replaced.
+        sets: The data sets.
+        force: Whether an earlier report may be replaced, and a set's own folder be written to.
 
     Raises:
-        OutputError: If there is an earlier report, or no folder can be there.
+        OutputError: If there is an earlier report or a file of a set, no folder can be there, or a set's folder is.
     """
-    folders = [out] if len(names) == 1 else [out / name for name in _folder_names(names)]
+    folders = [out] if len(sets) == 1 else [out / name for name in _folder_names([item.name for item in sets])]
     if out.exists() and not out.is_dir():
         raise OutputError(f"Expected a folder for the report, but {out} is a file.")
-    earlier = [folder / REPORT_FILE for folder in folders if (folder / REPORT_FILE).exists()]
+    files = [folder / name for folder in folders for name in _FILES]
+    for path in (out, *files):
+        refuse_data(path, sets, inside=force)
+    earlier = [path for path in files if path.exists()]
     if earlier and not force:
         raise OutputError(f"{earlier[0]} is an earlier report. Choose another folder, or replace it with --force.")
     return folders
+
+
+def refuse_data(path: Path, sets: Iterable[LoadedSet], *, inside: bool) -> None:
+    """Refuse to write onto a file of a data set, or into its folder.
+
+    Args:
+        path: What is to be written.
+        sets: The data sets.
+        inside: Allow the folder.
+
+    Raises:
+        OutputError: With what to do.
+    """
+    for item in sets:
+        files = (item.root, *(file for pair in item.pairs for file in (pair.image, pair.mask) if file is not None))
+        if path.is_file() and any(file.is_file() and path.samefile(file) for file in files):
+            raise OutputError(f"{path} is a file of the data set {item.name}. Choose another name.")
+        folder = item.root.parent if item.root.name == MANIFEST_NAME else item.root
+        if not inside and folder.is_dir() and is_inside(path, folder):
+            raise OutputError(
+                f"{path} lies inside the data set {folder}, which must stay as it is. Choose a place elsewhere, or "
+                "allow a new file there with --force."
+            )
 
 
 def write_report(report: EvaluationReport, pictures: Mapping[str, bytes], folder: Path) -> None:

@@ -207,3 +207,16 @@ def test_unwritable_csv_is_refused_before_measuring(dataset: Path, tmp_path: Pat
     result = run(dataset, "--csv", tmp_path / "none" / "rows.csv", "--weights", "no_such_model")
     assert isinstance(result.exception, OutputError)
     assert isinstance(run(dataset, "--weights", "no_such_model").exception, WeightsMissingError)
+
+
+@pytest.mark.parametrize("name", ["manifest.csv", "a.png", "notes.txt"])
+def test_nothing_of_a_data_set_is_replaced(name: str, dataset: Path) -> None:
+    """Neither by --csv nor by --out, and what is there not by --force either."""
+    (dataset / "notes.txt").write_text("mine")
+    before = (dataset / name).read_bytes()
+    for options in (("--csv", dataset / name), ("--csv", dataset / name, "--force"), ("--out", dataset)):
+        assert isinstance(run(dataset, *options, "--weights", "no_such_model").exception, OutputError)
+    assert (dataset / name).read_bytes() == before
+    new = ("--csv", dataset / "new.csv", "--weights", "no_such_model")
+    assert isinstance(run(dataset, *new).exception, OutputError)
+    assert isinstance(run(dataset, *new, "--force").exception, WeightsMissingError)

@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
+from nclforensics.data.loaded_set import LoadedSet
+from nclforensics.data.manifest import ImagePair
 from nclforensics.errors import OutputError
 from nclforensics.pipelines.evaluation_folder import report_folders, write_report
 from nclforensics.reports.render_json import read_json
@@ -54,16 +56,32 @@ def test_undecodable_file_name_can_be_written(tmp_path: Path) -> None:
 def test_one_set_gets_the_folder_itself_and_several_get_one_each(tmp_path: Path) -> None:
     """Named after the last part of the set's name, portable, and never twice the same."""
     names = ["coverage", "/data/My set", "other/My set/", "CASIA:..\\evil", "..", "Coverage"]
-    assert report_folders(tmp_path, names[:1], force=False) == [tmp_path]
-    found = [folder.relative_to(tmp_path).as_posix() for folder in report_folders(tmp_path, names, force=False)]
+    sets = [LoadedSet(name, tmp_path / "elsewhere", ()) for name in names]
+    assert report_folders(tmp_path, sets[:1], force=False) == [tmp_path]
+    found = [folder.relative_to(tmp_path).as_posix() for folder in report_folders(tmp_path, sets, force=False)]
     assert found == ["coverage", "My_set", "My_set-2", "evil", "set", "Coverage-2"]
 
 
-def test_earlier_report_is_replaced_only_by_force(tmp_path: Path) -> None:
-    """Hours of measuring are not overwritten by a wrong argument."""
-    write_report(make_report(), {}, tmp_path)
+@pytest.mark.parametrize("earlier", ["report.json", "report.csv", "report.html"])
+def test_earlier_report_is_replaced_only_by_force(earlier: str, tmp_path: Path) -> None:
+    """Hours of measuring, or a table of somebody's own, are not overwritten by a wrong argument."""
+    (tmp_path / earlier).write_text("mine")
+    sets = [LoadedSet("a", tmp_path / "elsewhere", ())]
     with pytest.raises(OutputError, match="--force"):
-        report_folders(tmp_path, ["a"], force=False)
-    assert report_folders(tmp_path, ["a"], force=True) == [tmp_path]
+        report_folders(tmp_path, sets, force=False)
+    assert report_folders(tmp_path, sets, force=True) == [tmp_path]
     with pytest.raises(OutputError, match="is a file"):
-        report_folders(tmp_path / "report.csv", ["a"], force=True)
+        report_folders(tmp_path / earlier, sets, force=True)
+
+
+def test_a_data_set_is_not_written_to(tmp_path: Path) -> None:
+    """Its folder only by force, its files never: an index may have the name of a report."""
+    index = tmp_path / "report.csv"
+    index.write_text("image,mask\n")
+    with pytest.raises(OutputError, match="lies inside the data set"):
+        report_folders(tmp_path / "out", [LoadedSet("a", tmp_path, ())], force=False)
+    assert report_folders(tmp_path / "out", [LoadedSet("a", tmp_path, ())], force=True) == [tmp_path / "out"]
+    with pytest.raises(OutputError, match="is a file of the data set"):
+        report_folders(tmp_path, [LoadedSet("a", index, ())], force=True)
+    with pytest.raises(OutputError, match="is a file of the data set"):
+        report_folders(tmp_path, [LoadedSet("a", tmp_path, (ImagePair(index, None, authentic=True),))], force=True)
