@@ -13,6 +13,7 @@ from nclforensics.data.loaders.pairing import (
     folder_in,
     folders_in,
     images_in,
+    lost_in_bulk,
     pair_by_stem,
     unknown_layout,
     unpaired,
@@ -118,6 +119,9 @@ def _load_12k(root: Path) -> LoadedSet:
     anomalies = [Anomaly("count", "warning", f"{_LIST} names it, but it is missing.", path) for path in gone]
     message = f"The mask that {_LIST} names is missing."
     anomalies += [Anomaly("unpaired-image", "warning", message, path) for path in bare if path.is_file()]
+    tampered = [pair.image for pair in listed if not pair.authentic]
+    lost = len(left_out.intersection(tampered))
+    anomalies += lost_in_bulk(lost, len(tampered), f"that {_LIST} names are missing, or their masks are")
     usable = [pair for pair in listed if pair.image not in left_out]
     # Most of DEFACTO and COCO is not on the list.
     others = _files_beside(usable)

@@ -12,6 +12,7 @@ from nclforensics.data.loaders.pairing import (
     finished_set,
     folder_in,
     images_in,
+    lost_in_bulk,
     pair_by_stem,
     unknown_layout,
     unpaired,
@@ -89,6 +90,9 @@ def _load_csv(root: Path, index: Path) -> LoadedSet:
     bare = [pair for pair in present if not pair.authentic and not (pair.mask and pair.mask.is_file())]
     message = f"The mask that {index.name} names is missing."
     anomalies += [Anomaly("unpaired-image", "warning", message, pair.image) for pair in bare]
+    gone = sum(not pair.authentic and not pair.image.is_file() for pair in pairs.values())
+    tampered = sum(not pair.authentic for pair in pairs.values())
+    anomalies += lost_in_bulk(len(bare) + gone, tampered, f"that {index.name} names are missing, or their masks are")
     usable = [pair for pair in present if pair not in bare]
     ruled, polarity = with_polarity(usable, published=_PUBLISHED, otherwise=_CONVERTED)
     return finished_set(_FACTS, root, ruled, anomalies + polarity)

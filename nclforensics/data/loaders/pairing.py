@@ -108,27 +108,33 @@ def pair_by_stem(images: Iterable[Path], masks: Iterable[Path], candidates: Call
     """
     by_image, image_twins = _by_stem(images)
     by_mask, mask_twins = _by_stem(masks)
-    matched, alone = [], []
-    for image in by_image.values():
-        stems = (stem.casefold() for stem in candidates(image.stem))
-        mask = next((by_mask.pop(stem) for stem in stems if stem in by_mask), None)
-        if mask is None:
-            alone.append(image)
-        else:
-            matched.append((image, mask))
-    return Pairing(tuple(matched), tuple(alone), tuple(by_mask.values()), (*image_twins, *mask_twins))
+    stems = {stem: [each.casefold() for each in candidates(image.stem)] for stem, image in by_image.items()}
+    found: dict[str, Path] = {}
+    # All first choices come before any second one: the mask of a.png may be called as the image a_mask.png is.
+    for rank in range(max(map(len, stems.values()), default=0)):
+        for stem, wanted in stems.items():
+            if stem not in found and rank < len(wanted) and wanted[rank] in by_mask:
+                found[stem] = by_mask.pop(wanted[rank])
+    matched = tuple((image, found[stem]) for stem, image in by_image.items() if stem in found)
+    alone = tuple(image for stem, image in by_image.items() if stem not in found)
+    return Pairing(matched, alone, tuple(by_mask.values()), (*image_twins, *mask_twins))
 
 
 def unpaired(pairing: Pairing) -> list[Anomaly]:
     """Return the anomalies of a pairing: one for every file left over, and an error if images were lost in bulk."""
     anomalies = list(pairing.anomalies)
     total = len(pairing.matched) + len(pairing.images)
-    if len(pairing.images) > _LOST_SHARE * total:
-        message = f"{len(pairing.images)} of {total} tampered images have no mask: these masks belong to other names."
-        anomalies.append(Anomaly("unpaired-image", "error", message))
+    anomalies += lost_in_bulk(len(pairing.images), total, "have no mask: these masks belong to other names")
     anomalies += [Anomaly("unpaired-image", "warning", "No mask fits its name.", path) for path in pairing.images]
     anomalies += [Anomaly("unpaired-mask", "warning", "No image fits its name.", path) for path in pairing.masks]
     return anomalies
+
+
+def lost_in_bulk(lost: int, total: int, reason: str) -> list[Anomaly]:
+    """Return an error if more than a tenth of a set's tampered images is lost; `reason` goes on after their number."""
+    if lost <= _LOST_SHARE * total:
+        return []
+    return [Anomaly("unpaired-image", "error", f"{lost} of {total} tampered images {reason}.")]
 
 
 def sizes_differ(image: Path, mask: Path) -> bool:

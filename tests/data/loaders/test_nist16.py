@@ -87,8 +87,17 @@ def test_files_that_the_csv_names_but_nobody_has_are_told(tmp_path: Path) -> Non
     (root / "reference/manipulation/mask/NC2016_9003.png").unlink()
     loaded = NIST16.load(root)
     assert listed(loaded) == PAIRS[:3]
-    assert named(loaded, "unpaired-image") == [("warning", "NC2016_2004.jpg")]
+    assert named(loaded, "unpaired-image") == [("warning", "NC2016_2004.jpg"), ("error", None)], "more than a tenth"
     assert named(loaded, "count")[0] == ("warning", "NC2016_2005.jpg")
+
+
+def test_a_folder_of_masks_that_was_not_unpacked_is_an_error(tmp_path: Path) -> None:
+    """Nor would figures of the few tampered images that are left be those of the set: missing probes count too."""
+    root = nist16(tmp_path)
+    for name in ("NC2016_2001.jpg", "NC2016_2002.jpg", "NC2016_2003.jpg"):
+        (root / "probe" / name).unlink()
+    errors = [each for each in NIST16.load(root).anomalies if each.severity == "error"]
+    assert [each.message.split(" that ")[0] for each in errors] == ["3 of 4 tampered images"]
 
 
 def test_csv_is_found_in_the_unpacked_archive(tmp_path: Path) -> None:

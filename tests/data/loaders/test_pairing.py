@@ -81,6 +81,14 @@ def test_first_candidate_wins_and_the_other_is_left_over() -> None:
     assert (Path("1t.png"),) == pairing.masks
 
 
+def test_no_image_takes_the_mask_that_bears_the_name_of_another() -> None:
+    """Exact names first, whatever the order: dog_mask.png is the mask of the image of that name."""
+    candidates = lambda stem: (stem, f"{stem}_mask")  # noqa: E731
+    pairing = pair_by_stem(paths("dog.png", "dog_mask.png"), paths("dog_mask.tif"), candidates)
+    assert pairing.matched == ((Path("dog_mask.png"), Path("dog_mask.tif")),)
+    assert pairing.images == (Path("dog.png"),)
+
+
 @pytest.mark.parametrize(
     ("images", "truths"), [(("a.jpg", "a.tif"), ("a.png",)), (("a.jpg",), ("a.png", "a.tif"))], ids=["images", "masks"]
 )
