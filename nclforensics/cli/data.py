@@ -146,14 +146,17 @@ def list_sets(
     from rich.table import Table  # noqa: PLC0415 - keeps `nclf --help` quick
 
     from nclforensics.data.loaders import LOADERS  # noqa: PLC0415 - as above
-    from nclforensics.data.roots import find_root  # noqa: PLC0415 - as above
+    from nclforensics.data.roots import data_places, find_root  # noqa: PLC0415 - as above
 
+    data_places(data_root)  # one that does not exist ends the command
     table = Table("name", "data set", "tampered", "authentic", "found in")
     for name, loader in LOADERS.items():
-        root = find_root(name, data_root=data_root)
         facts = loader.facts
-        found = printable(str(root)) if root else "-"
-        table.add_row(name, facts.title, f"{facts.tampered:,}", f"{facts.authentic:,}", found)
+        try:
+            found = str(find_root(name, data_root=data_root) or "-")
+        except DatasetError as error:  # no reason to hide the others
+            found = str(error)
+        table.add_row(name, facts.title, f"{facts.tampered:,}", f"{facts.authentic:,}", printable(found))
     print_table(table, to_stdout=True)
 
 

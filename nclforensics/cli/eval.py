@@ -28,7 +28,7 @@ from nclforensics.errors import EXIT_SOME_SKIPPED, OutputError, UsageError
 from nclforensics.reports.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from tqdm import tqdm
 
@@ -152,10 +152,14 @@ def evaluate(
         robustness=robustness,
         robustness_limit=robustness_limit,
     )
-    reports = _measure(loaded, config, model, folders=folders, command=context.obj or (), quiet=quiet)
-    if csv is not None:
-        _write_csv(csv, reports)
-    _show(reports, as_json=as_json)
+    reports: list[EvaluationReport] = []
+    try:
+        reports.extend(_measured(loaded, config, model, folders=folders, command=context.obj or (), quiet=quiet))
+    finally:  # a fault that only a later set's pixels show costs nothing of what was measured before
+        if csv is not None and reports:
+            _write_csv(csv, reports)
+        if reports:
+            _show(reports, as_json=as_json, several=len(loaded) > 1)
     if out is not None:
         print_note(f"Reports in {printable(str(out))}: report.html, report.json and report.csv.", quiet=quiet)
     _end(reports, quiet=quiet)
@@ -172,7 +176,7 @@ def _load(names: Sequence[str], *, data_root: Path | None, allow_missing: bool) 
     return loaded
 
 
-def _measure(
+def _measured(
     loaded: Sequence[LoadedSet],
     config: EvalConfig,
     model: LoadedModel,
@@ -180,8 +184,8 @@ def _measure(
     folders: Sequence[Path],
     command: Sequence[str],
     quiet: bool,
-) -> list[EvaluationReport]:
-    """Measure set after set; each report is written as soon as it is there."""
+) -> Iterator[EvaluationReport]:
+    """Measure set after set; each report is written, and yielded, as soon as it is there."""
     from nclforensics.pipelines.cases import draw_cases  # noqa: PLC0415 - torch loads only when needed
     from nclforensics.pipelines.device import bf16_note, describe_device, select_device  # noqa: PLC0415 - as above
     from nclforensics.pipelines.evaluate import facts_of, run_evaluation  # noqa: PLC0415 - as above
@@ -198,7 +202,6 @@ def _measure(
         precision=config.precision,
         both_places=config.both_places,
     )
-    reports = []
     for number, dataset in enumerate(loaded):
         with _StageBars(dataset.name, quiet=quiet) as stages:
             report = run_evaluation(
@@ -213,8 +216,7 @@ def _measure(
         if folders:
             report, pictures = draw_cases(report, dataset.pairs, localizer, config)
             write_report(report, pictures, folders[number])
-        reports.append(report)
-    return reports
+        yield report
 
 
 class _StageBars:
@@ -246,12 +248,12 @@ class _StageBars:
             self._bar.close()
 
 
-def _show(reports: Sequence[EvaluationReport], *, as_json: bool) -> None:
+def _show(reports: Sequence[EvaluationReport], *, as_json: bool, several: bool) -> None:
     from nclforensics.reports.render_json import render_json, render_json_list  # noqa: PLC0415 - keeps help quick
     from nclforensics.reports.render_text import render_summary, render_text  # noqa: PLC0415 - keeps help quick
 
     if as_json:
-        text = render_json(reports[0]) if len(reports) == 1 else render_json_list(reports)
+        text = render_json_list(reports) if several else render_json(reports[0])
         print_result(text.rstrip("\n"))
         return
     width = max(_NARROWEST, shutil.get_terminal_size((_PIPE_WIDTH, 24)).columns)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from nclforensics.data.images import bright_pixels, read_samples
+from nclforensics.data.images import bright_pixels, full_scale, read_samples
 from nclforensics.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -68,9 +68,8 @@ def _levels(samples: NDArray[Any]) -> NDArray[Any]:
     levels = samples if samples.ndim == 2 else samples.max(axis=2)  # noqa: PLR2004 - one channel
     if levels.dtype == np.bool_ or levels.max() <= 1:
         return levels * np.float32(255)
-    if levels.dtype == np.uint8 or levels.dtype.kind not in "ui":
-        return levels
-    return levels * np.float32(255 / np.iinfo(levels.dtype).max)
+    white = full_scale(levels)
+    return levels if white == 255 else levels * np.float32(255 / white)  # noqa: PLR2004 - the scale wanted
 
 
 def _above_zero(samples: NDArray[Any]) -> NDArray[np.bool_]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 IMAGE_SUFFIXES: Final = frozenset().union(*(codec.suffixes for codec in CODECS.values()))
 MAX_PIXELS: Final = 1_000_000_000
+_WHITE: Final = 255
 _BYTES_PER_PIXEL: Final = 16  # four channels of float32, the largest a format here stores uncompressed
 _BYTES_OF_METADATA: Final = 2**26
 
@@ -159,13 +160,18 @@ def bright_pixels(samples: NDArray[Any]) -> NDArray[np.bool_]:
     """Return where the brightest channel of (H, W) or (H, W, C) samples reaches half of full scale: bool (H, W).
 
     That is 128 of 255, so that the noise of a JPEG mask does not count; a mask whose largest value is 1 holds zeros
-    and ones.
+    and ones, and full scale is 255 where no sample is larger, however many bits the file has for one.
     """
     levels = samples if samples.ndim == 2 else samples.max(axis=2)  # noqa: PLR2004 - one channel
     if levels.dtype == np.bool_:
         return np.ascontiguousarray(levels)
-    full = np.iinfo(levels.dtype).max if levels.dtype.kind in "ui" else 255  # floats: as those of photos
+    full = full_scale(levels)
     return np.asarray(levels >= (0.5 if levels.max() <= 1 else (full + 1) // 2), dtype=np.bool_)
+
+
+def full_scale(levels: NDArray[Any]) -> int:
+    """Return what white is in a mask: 255, as of floats in photos, unless samples of a wider type exceed it."""
+    return int(np.iinfo(levels.dtype).max) if levels.dtype.kind in "ui" and levels.max() > _WHITE else _WHITE
 
 
 def image_size(path: Path) -> tuple[int, int]:

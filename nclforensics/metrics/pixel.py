@@ -108,8 +108,3 @@ def best_f1(counts: LevelCounts) -> float | None:
 def chance_f1(tampered_share: float) -> float:
     """Return the F1 of an all-ones map: 2 f / (1 + f)."""
     return 2 * tampered_share / (1 + tampered_share)
-
-
-def chance_iou(tampered_share: float) -> float:
-    """Return the expected IoU of a random map that marks the same share f of the pixels: f / (2 - f)."""
-    return tampered_share / (2 - tampered_share)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from nclforensics.metrics.figures import FIXED_THRESHOLD, NOSCORE_SHARE, FigureThresholds, figure_names
 from nclforensics.metrics.image import flagged_count
 from nclforensics.metrics.intervals import bootstrap_interval, mean, wilson_interval
-from nclforensics.metrics.pixel import chance_f1, chance_iou
+from nclforensics.metrics.pixel import chance_f1
 from nclforensics.pipelines.image_measures import by_kind, image_measures
 from nclforensics.pipelines.protocols import protocol_named, training_match
 from nclforensics.reports.document import FlagRate, Measure, Protocol
@@ -242,7 +242,7 @@ def _threshold_rule(thresholds: Thresholds) -> str:
     if not thresholds.authentic:
         return f"{thresholds.at_rate:.6g}, the model's calibrated one, since the set has no authentic images"
     return (
-        f"{thresholds.at_rate:.6g}, the smallest at which at most {thresholds.rate:.2g} of the set's "
+        f"{thresholds.at_rate:.6g}, the smallest at which at most {thresholds.rate:g} of the set's "
         f"{thresholds.authentic} authentic images are flagged"
     )
 
@@ -250,14 +250,14 @@ def _threshold_rule(thresholds: Thresholds) -> str:
 def _chance(kind: str, row: ImageRow) -> float:
     """Return what the best uninformed map reaches.
 
-    All ones for F1, a random map of the same area for IoU and macro F1, any map for the rest.
+    All ones for F1 and IoU, a random map of the same area for macro F1, any map for the rest.
     """
     share = row.tampered_share
     if kind.startswith("f1_noscore"):
         outside = row.figures[NOSCORE_SHARE]
         assert outside is not None, "a figure outside the border has pixels there"
         return chance_f1(outside)
-    constant = {"iou": chance_iou(share), "f1_macro": 0.5, "mcc": 0.0, "pixel_auc": 0.5, "pixel_ap": share}
+    constant = {"iou": share, "f1_macro": 0.5, "mcc": 0.0, "pixel_auc": 0.5, "pixel_ap": share}
     return constant.get(kind, chance_f1(share))
 
 

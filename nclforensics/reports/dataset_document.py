@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import re
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -138,7 +139,10 @@ def render_dataset_text(report: DatasetReport, *, width: int = 110) -> str:
 
 def without_root(text: str, root: str) -> str:
     """Shorten the paths in a message to what lies below the set's folder, or below the folder of its list."""
-    return text.replace(f"{root}/", "").replace(f"{PurePath(root).parent}/", "")
+    for folder in (root, str(PurePath(root).parent)):
+        # Only where a path begins: the folder "set" is no part of "../testset/a.png".
+        text = re.sub(rf"(?<![^\s(:\"']){re.escape(folder.rstrip('/'))}/", "", text)
+    return text
 
 
 def _facts_table(report: DatasetReport) -> Table:

@@ -162,3 +162,14 @@ def test_list_tells_every_benchmark_and_where_it_lies(tmp_path: Path) -> None:
     assert set(LOADERS) <= set(lines)
     assert lines["coverage"].rstrip(" │").endswith("COVERAGE")
     assert lines["casiav2"].rstrip(" │").endswith("-")
+
+
+def test_list_shows_all_benchmarks_though_one_is_there_twice(tmp_path: Path) -> None:
+    """Its row says so; a folder of data sets that is not there ends the command."""
+    for name in ("COVERAGE", "coverage", "Columbia"):
+        (tmp_path / name).mkdir()
+    result = run("list", "--data-root", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "could be the data set coverage" in " ".join(result.stdout.replace("│", " ").split())
+    assert str(tmp_path / "Columbia") in result.stdout.replace("│", "").replace("\n", "").replace(" ", "")
+    assert isinstance(run("list", "--data-root", tmp_path / "none").exception, DatasetError)

@@ -220,3 +220,16 @@ def test_nothing_of_a_data_set_is_replaced(name: str, dataset: Path) -> None:
     new = ("--csv", dataset / "new.csv", "--weights", "no_such_model")
     assert isinstance(run(dataset, *new).exception, OutputError)
     assert isinstance(run(dataset, *new, "--force").exception, WeightsMissingError)
+
+
+def test_figures_of_earlier_sets_outlive_a_fault_in_a_later_one(dataset: Path, model: Path, tmp_path: Path) -> None:
+    """Only the pixels of its masks show that the second set is inverted: the first was measured by then."""
+    other = tmp_path / "other"
+    shutil.copytree(dataset, other)
+    cv2.imwrite(str(other / "m.png"), 255 - 255 * make_mask().astype(np.uint8))
+    rows = tmp_path / "rows.csv"
+    result = run(dataset, other, "--weights", model, "--device", "cpu", "--json", "--csv", rows)
+    assert isinstance(result.exception, DatasetError)
+    assert [report["protocol"]["dataset"] for report in json.loads(result.stdout)] == [str(dataset)]
+    with rows.open(encoding="utf-8", newline="") as file:
+        assert {row["dataset"] for row in csv.DictReader(file)} == {str(dataset)}

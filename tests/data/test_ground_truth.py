@@ -46,6 +46,14 @@ def test_thresholds_lie_where_they_are_said_to(rule: str, levels: tuple[int, ...
     assert expected == MASK_RULES[rule].tampered(coloured)[0].tolist()
 
 
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.uint32])
+def test_255_is_white_where_nothing_is_brighter(dtype: type) -> None:
+    """Many a program stores a mask of 8 bits in wider samples as it is."""
+    assert tampered("bright", 0, 127, 128, 255, dtype=dtype) == [False, False, True, True]
+    assert tampered("above-10", 0, 10, 11, 255, dtype=dtype) == [False, False, True, True]
+    assert tampered("bright", 0, 128, 255, 256, dtype=dtype) == [False] * 4, "then its own scale"
+
+
 @pytest.mark.parametrize("rule", sorted(set(MASK_RULES) - {"green-over-red"}))
 def test_masks_of_zeros_and_ones_mean_the_same(rule: str) -> None:
     """A mask stored as 0 and 1, as booleans or as floats is read as one stored as 0 and 255."""

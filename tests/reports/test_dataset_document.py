@@ -92,3 +92,5 @@ def test_paths_are_told_from_the_set_or_the_folder_of_its_list() -> None:
     """Both for a folder and for a list in it."""
     assert without_root("/a/b/x.png: like /a/b/y.png", "/a/b") == "x.png: like y.png"
     assert without_root("/a/b/x.png", "/a/b/list.json") == "x.png"
+    assert without_root("s/images/t.png: its mask s/masks/t.png", "s") == "images/t.png: its mask masks/t.png"
+    assert without_root("../ext/testset/t.png", "set") == "../ext/testset/t.png"
