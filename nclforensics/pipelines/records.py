@@ -52,8 +52,8 @@ class ScanRecords:
 
     def __enter__(self) -> Self:
         self._write_run("running", ended=None)
-        self._results = self._open(self._out / RESULTS_FILE, "wb")
-        self._timings = self._open(self._out / TIMINGS_FILE, "ab" if self._run["resumed"] else "wb")
+        self._results = self._open(self._out / RESULTS_FILE, goes_on=False)
+        self._timings = self._open(self._out / TIMINGS_FILE, goes_on=bool(self._run["resumed"]))
         return self
 
     def add(self, outcome: Outcome, *, seconds: float | None) -> None:
@@ -92,8 +92,12 @@ class ScanRecords:
             self._results.close()
             self._timings.close()
 
-    def _open(self, path: Path, mode: str) -> BinaryIO:
+    def _open(self, path: Path, *, goes_on: bool) -> BinaryIO:
+        """Open a file of this folder's own: whatever a link of that name leads to, a photo even, stays as it is."""
         try:
+            if path.is_symlink() or not goes_on:
+                path.unlink(missing_ok=True)
+            mode = "ab" if goes_on else "xb"
             return path.open(mode, buffering=0)  # type: ignore[return-value]  # unbuffered: what is written is handed over
         except OSError as error:
             raise cannot_write(path, error) from error

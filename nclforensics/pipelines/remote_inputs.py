@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
 
 from nclforensics.errors import MissingInputError, UnreadableImageError, UsageError
 from nclforensics.pipelines.decoder_pool import DecoderPool
@@ -44,7 +45,10 @@ def input_path(text: str) -> Path:
     if match is None or os.path.lexists(text):
         return Path(text)
     protocol, rest = match.groups()
-    return Path(rest) if protocol in _LOCAL_PROTOCOLS else RemotePath(text)
+    if protocol not in _LOCAL_PROTOCOLS:
+        return RemotePath(text)
+    rest = rest.removeprefix("localhost") if rest.startswith("localhost/") else rest
+    return Path(rest if os.path.lexists(rest) else unquote(rest))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from nclforensics.pipelines.examination import Examiner
 from nclforensics.pipelines.outputs import (
+    RESULTS_FILE,
     RUN_FILE,
     TIMINGS_FILE,
     locked,
@@ -97,6 +98,6 @@ def _recorded(
 
 def _files(plan: ScanPlan, config: ScanConfig) -> Iterator[str]:
     """Yield the names of all files that a scan writes."""
-    yield from (RUN_FILE, TIMINGS_FILE)
+    yield from (RUN_FILE, RESULTS_FILE, TIMINGS_FILE)
     for image in plan.images:
         yield from output_names(image.name, config)

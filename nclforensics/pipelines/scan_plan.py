@@ -101,9 +101,22 @@ def plan_scan(
         counts.append((str(path), len(images) - before))
     if not images:
         raise _nothing_found(inputs, folders, search.passed_over, out=out)
+    if not (force or resume):
+        _refuse_their_own_folder(images, out=out)
     _refuse_to_overwrite(images, seen, out=out)
     _refuse_to_write_inside(images, folders, out=out)
     return ScanPlan(tuple(images), tuple(counts), out, force, resume, search.passed_over)
+
+
+def _refuse_their_own_folder(images: Iterable[PlannedImage], *, out: Path) -> None:
+    """Refuse to write beside a photo that was named by itself; a folder's are refused with the folder."""
+    wanted = resolved(out)
+    for parent in {image.path.parent for image in images if not isinstance(image.path, RemotePath)}:
+        if resolved(parent) == wanted:
+            raise OutputError(
+                f"The output folder {out} is the folder of a photo that is to be scanned: evidence must stay as it is. "
+                "Choose a folder elsewhere, or allow it with --force."
+            )
 
 
 def digest_of_paths(paths: Iterable[str]) -> str:

@@ -102,6 +102,13 @@ def test_white_is_zero_tiff_is_inverted(tmp_path: Path, compression: str | None)
     assert np.array_equal(GREY, read_image(path).pixels)
 
 
+def test_white_is_zero_floats_are_refused(tmp_path: Path) -> None:
+    """Nothing says what their white is: to take the largest sample would stretch each picture to its own range."""
+    tifffile.imwrite(tmp_path / "a.tif", np.float32(0.5) * np.ones((8, 8), np.float32), photometric="miniswhite")
+    with pytest.raises(UnreadableImageError, match="white-is-zero TIFF of float32"):
+        read_image(tmp_path / "a.tif")
+
+
 @pytest.mark.parametrize("compression", [None, "deflate"])
 def test_tiff_orientation_is_not_applied(tmp_path: Path, compression: str | None) -> None:
     """Pixels are analysed as stored, whatever a tag says about viewing."""

@@ -140,6 +140,9 @@ def test_photos_in_an_archive_are_scanned(model: LoadedModel, tmp_path: Path) ->
 def test_files_are_local_however_they_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """So the checks on output folders hold; and what exists under an odd name is that."""
     assert input_path(f"file://{tmp_path}/a.png") == tmp_path / "a.png"
+    assert input_path(f"file://localhost{tmp_path}/a%20b.png") == tmp_path / "a b.png"
+    (tmp_path / "a%20b.png").touch()
+    assert input_path(f"file://{tmp_path}/a%20b.png") == tmp_path / "a%20b.png"
     assert input_path("photos/a.png") == Path("photos/a.png")
     assert input_path("s3://bucket/a.png") == RemotePath("s3://bucket/a.png")
     monkeypatch.chdir(tmp_path)

@@ -421,6 +421,30 @@ def test_a_file_of_somebody_else_is_not_replaced(
     assert _contents(out) == {name: b"mine"}
 
 
+@pytest.mark.parametrize("name", ["results.jsonl", "timings.jsonl"])
+def test_a_link_in_the_output_folder_leads_to_nothing_that_is_overwritten(
+    model: LoadedModel, photos: Path, tmp_path: Path, name: str
+) -> None:
+    """Not by force, not by going on with a scan; and a link to nothing is somebody else's file."""
+    evidence, out = tmp_path / "evidence.jpg", tmp_path / "out"
+    evidence.write_bytes(b"mine")
+    plan = plan_scan([photos / "a.png"], out=out)
+    list(scan_images(plan, model, CONFIG))
+    for force in (True, False):
+        if name == "timings.jsonl" or force:
+            (out / name).unlink()
+            (out / name).symlink_to(evidence)
+        list(scan_images(plan_scan([photos / "a.png"], out=out, force=force, resume=not force), model, CONFIG))
+        assert evidence.read_bytes() == b"mine"
+        assert not (out / name).is_symlink()
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / name).symlink_to(tmp_path / "nothing")
+    with pytest.raises(OutputError, match=name):
+        list(scan_images(plan_scan([photos / "a.png"], out=other), model, CONFIG))
+    assert not (tmp_path / "nothing").exists()
+
+
 def test_a_forced_scan_removes_only_what_is_recorded(model: LoadedModel, photos: Path, tmp_path: Path) -> None:
     """The earlier score map goes, although this scan writes none; a file that no scan wrote stays."""
     out = tmp_path / "out"

@@ -25,6 +25,13 @@ def _names(*inputs: Path, out: Path, force: bool = False) -> list[str]:
     return [image.name for image in plan_scan(inputs, out=out, force=force).images]
 
 
+def test_nothing_is_written_beside_a_photo_that_is_named_by_itself(photos: Path) -> None:
+    """Unless it is forced: its folder is no place for results, though it was not named."""
+    with pytest.raises(OutputError, match="--force"):
+        plan_scan([photos / "a.png"], out=photos / "sub" / "..")
+    assert _names(photos / "a.png", out=photos, force=True) == ["a.png"]
+
+
 def test_an_image_named_twice_is_scanned_once(photos: Path, tmp_path: Path) -> None:
     """The same file through its folder, its path and a link is one image."""
     (tmp_path / "link.png").symlink_to(photos / "a.png")

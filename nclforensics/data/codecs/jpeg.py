@@ -37,6 +37,8 @@ _SCAN_END = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _MOST_PIXELS_PER_BYTE: Final = 512
 _UNUSUAL_SAMPLING: Final = "unusual chroma subsampling: decoded without a check for damaged data"
 OF_CMYK: Final = "CMYK converted to RGB"
+_COMPONENTS: Final = 5  # where a frame header has their number
+_INKS: Final = 4
 _COLOURS: Final = {"Gray": "GRAY", "CMYK": "CMYK", "YCCK": "CMYK"}
 
 
@@ -87,12 +89,29 @@ def decode(data: bytes) -> tuple[NDArray[Any], tuple[str, ...]]:
         if "subsampling" in str(
             error
         ):  # a combination of factors that libjpeg-turbo's simple interface has no name for
-            return opencv.decode(data)[0], (_UNUSUAL_SAMPLING,)
+            return opencv.decode(data)[0], (_UNUSUAL_SAMPLING, *_ink_notes(data))
         raise UnreadableImageError(f"the JPEG data is damaged ({error})") from error
     if colour == "CMYK":
-        inverted = any(marker == _APP14 and body.startswith(b"Adobe") for marker, body, _ in _segments(data))
-        return rgb_of_cmyk(samples, inverted=inverted), (OF_CMYK, *warnings)
+        return rgb_of_cmyk(samples, inverted=_is_of_adobe(data)), (OF_CMYK, *warnings)
     return samples[:, :, 0] if colour == "GRAY" else samples, warnings
+
+
+def _is_of_adobe(data: bytes) -> bool:
+    return any(marker == _APP14 and body.startswith(b"Adobe") for marker, body, _ in _segments(data))
+
+
+def _ink_notes(data: bytes) -> tuple[str, ...]:
+    """Return the note on the inks of a file that OpenCV decoded, none where there are none.
+
+    Raises:
+        UnreadableImageError: If they are not stored as Adobe stores them, which OpenCV takes for granted.
+    """
+    components = next(body[_COMPONENTS] for marker, body, _ in _segments(data) if marker in _FRAMES)
+    if components != _INKS:
+        return ()
+    if not _is_of_adobe(data):
+        raise UnreadableImageError("CMYK of unusual chroma subsampling is supported only as Adobe writes it")
+    return (OF_CMYK,)
 
 
 def rgb_of_cmyk(inks: NDArray[np.uint8], *, inverted: bool) -> NDArray[np.uint8]:

@@ -204,7 +204,9 @@ def _interpreted(samples: NDArray[Any], page: Any) -> NDArray[Any]:  # noqa: ANN
         colours: NDArray[Any] = np.moveaxis(page.colormap, 0, 1)[places]
         return colours
     if kind == "MINISWHITE":
-        return ~samples if samples.dtype.kind in "ub" else samples.max() - samples
+        if samples.dtype.kind not in "ub":  # what white is nothing says, and its own range must not decide
+            raise UnreadableImageError(f"white-is-zero TIFF of {samples.dtype} samples is not supported")
+        return ~samples
     if kind == "SEPARATED" and samples.ndim == 3 and samples.shape[2] == 4 and samples.dtype == np.uint8:  # noqa: PLR2004
         return jpeg.rgb_of_cmyk(samples, inverted=False)
     if kind not in {"MINISBLACK", "RGB"}:

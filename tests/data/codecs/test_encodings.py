@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import sys
 from typing import TYPE_CHECKING, Final
@@ -236,6 +237,21 @@ def test_unusual_chroma_subsampling_is_decoded_without_the_check(
     loaded = load(tmp_path, "a.jpg", ENCODINGS["420.jpg"])
     assert np.array_equal(usual.pixels, loaded.pixels)
     assert loaded.notes == ("unusual chroma subsampling: decoded without a check for damaged data",)
+
+
+def test_inks_of_unusual_sampling_are_read_as_adobe_writes_them_or_not_at_all(tmp_path: Path) -> None:
+    """OpenCV, which decodes such files, takes every one for Adobe's: another's would come out inverted."""
+    inks = Image.fromarray(np.full((16, 16, 4), (200, 40, 10, 30), np.uint8), "CMYK")
+    stream = io.BytesIO()
+    inks.save(stream, "JPEG", subsampling=2, quality=100)
+    content = stream.getvalue()
+    loaded = load(tmp_path, "a.jpg", content)
+    assert "CMYK converted to RGB" in loaded.notes
+    assert np.abs(loaded.pixels[0, 0].astype(int) - (48, 189, 216)).max() <= 3
+    start = content.index(b"\xff\xee")
+    bare = content[:start] + content[start + 2 + int.from_bytes(content[start + 2 : start + 4], "big") :]
+    with pytest.raises(UnreadableImageError, match="as Adobe writes it"):
+        load(tmp_path, "a.jpg", bare)
 
 
 def test_damaged_jpeg_data_is_refused(tmp_path: Path) -> None:
