@@ -34,7 +34,7 @@ def _check_ranges(config: object, ranges: dict[str, tuple[float, float]]) -> Non
     for key, (lowest, highest) in ranges.items():
         value = getattr(config, key)
         if not lowest <= value <= highest:
-            above = f"at least {lowest:g}" if highest == math.inf else f"from {lowest:g} to {highest:g}"
+            above = f"at least {lowest}" if highest == math.inf else f"from {lowest} to {highest}"
             raise ConfigError(f'Expected "{key}" {above}, got {value!r}.')
 
 
@@ -74,11 +74,7 @@ class ModelConfig:
     block_grid: bool = True
 
     def __post_init__(self) -> None:
-        """Check ranges.
-
-        Raises:
-            ConfigError: If a width is below 1, or the leak is no share.
-        """
+        """Raise ConfigError if a width is below 1, or the leak is no share."""
         _check_ranges(self, dict.fromkeys(("branch_channels", "embedding_dim", "decoder_channels"), (1, 4096)))
         _check_ranges(self, {"image_leak": (1e-6, 1)})
 
@@ -104,11 +100,7 @@ class PatchConfig:
     near_share: float = 0.5
 
     def __post_init__(self) -> None:
-        """Check ranges.
-
-        Raises:
-            ConfigError: If a cap or the band is negative, or the share is none.
-        """
+        """Raise ConfigError if a cap or the band is negative, or the share is none."""
         _check_ranges(self, dict.fromkeys(("contour_cap", "tampered_cap", "authentic_cap", "band"), (0, math.inf)))
         _check_ranges(self, {"near_share": (0, 1)})
 
@@ -141,11 +133,7 @@ class LossConfig:
     image: float = 0.2
 
     def __post_init__(self) -> None:
-        """Check ranges.
-
-        Raises:
-            ConfigError: If a weight is negative or the temperature too small for float32.
-        """
+        """Raise ConfigError if a weight is negative or the temperature too small for float32."""
         weights = ("contrastive", "pivot_consistency", "bce", "dice", "edge", "image")
         _check_ranges(self, {**dict.fromkeys(weights, (0, math.inf)), "tau": (1e-3, math.inf)})
 
@@ -155,7 +143,7 @@ class ForgeConfig:
     """What the forge makes (shares are probabilities and need not sum to 1: they are normalized).
 
     Attributes:
-        size: Side of the square sample in pixels, a multiple of 8.
+        size: Side of the square sample, or of a data set's crop, in pixels: a multiple of 8 from 64 to 8192.
         authentic: Share of samples with no tampered pixel.
         splice: Share of splices from another photo; one in ten is a retouch, the same place after another history.
         copy_move: Share of copy-moves.
@@ -183,6 +171,18 @@ class ForgeConfig:
     resized: float = 0.0
     restored: float = 0.0
     hard_light: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError if size, shares or areas make no sense."""
+        kinds = ("authentic", "splice", "copy_move", "removal")
+        shares = ("min_area", "max_area", "camera", "recompressed", "web", "resized", "restored", "hard_light")
+        _check_ranges(self, {"size": (64, 8192), **dict.fromkeys(kinds, (0, 10**9)), **dict.fromkeys(shares, (0, 1))})
+        if self.size % 8:
+            raise ConfigError(f'Expected forge "size" to be a multiple of 8, got {self.size}.')
+        if not 0 < self.min_area < self.max_area:
+            raise ConfigError(f"Expected 0 < min_area < max_area <= 1, got {self.min_area} and {self.max_area}.")
+        if not any(getattr(self, kind) for kind in kinds):
+            raise ConfigError(f"Expected a forge share above 0 among {', '.join(kinds)}, got 0 for all of them.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,15 +244,11 @@ class TrainConfig:
     validation_samples: int = 256
 
     def __post_init__(self) -> None:
-        """Check ranges.
-
-        Raises:
-            ConfigError: If a value is out of range.
-        """
-        names = ("seed", "steps", "minutes", "workers", "checkpoint_minutes", "validate_every", "warmup_steps")
+        """Raise ConfigError if a value is out of range."""
+        names = ("steps", "minutes", "workers", "checkpoint_minutes", "validate_every", "warmup_steps")
         _check_ranges(self, dict.fromkeys((*names, "learning_rate", "weight_decay", "clip_norm"), (0, math.inf)))
         _check_ranges(self, {"batch_size": (1, math.inf), "validation_samples": (1, math.inf), "ema_decay": (0, 1)})
-        _check_ranges(self, {"rank_timeout": (1e-3, 10_000)})
+        _check_ranges(self, {"rank_timeout": (1e-3, 10_000), "seed": (0, 2**63 - 1)})  # PyTorch takes no larger seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -340,6 +336,8 @@ def load_config(path: Path) -> RunConfig:
         raise MissingInputError(f"Expected a TOML configuration at {path}, cannot read it: {error}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}.") from error
+    if "size" in tables:  # forge.toml, as older versions of `nclf forge` wrote it
+        tables = {"forge": tables}
     return from_tables(RunConfig, tables, where=str(path))
 
 

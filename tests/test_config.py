@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
+import math
 import tomllib
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -55,7 +56,11 @@ def _values(hint: Any) -> st.SearchStrategy[Any]:  # noqa: ANN401 - type hints a
 
 
 def _configs(kind: type[Any]) -> st.SearchStrategy[Any]:
-    return st.builds(kind, **{name: _values(hint) for name, hint in get_type_hints(kind).items()})
+    values = {name: _values(hint) for name, hint in get_type_hints(kind).items()}
+    if kind is ForgeConfig:  # whose values depend on each other
+        values |= {"size": st.integers(8, 1024).map(lambda blocks: 8 * blocks)}
+        values |= {"min_area": st.floats(1e-3, 0.4), "max_area": st.floats(0.5, 1.0)}
+    return st.builds(kind, **values)
 
 
 @settings(max_examples=60)
@@ -153,6 +158,13 @@ def test_no_toml_is_a_config_error(tmp_path: Path, content: bytes) -> None:
         load_config(path)
 
 
+def test_the_forges_old_record_is_read(tmp_path: Path) -> None:
+    """forge.toml had no table once: it says what that set was made with, and can be given back."""
+    path = tmp_path / "forge.toml"
+    path.write_text("size = 128\nsplice = 0.7\n")
+    assert load_config(path) == RunConfig(forge=ForgeConfig(size=128, splice=0.7))
+
+
 def test_a_missing_file_is_missing_input(tmp_path: Path) -> None:
     """The message names the path."""
     with pytest.raises(MissingInputError, match=r"absent\.toml, found no such file"):
@@ -206,9 +218,54 @@ def test_no_configuration_is_forgotten_here() -> None:
         (LossConfig, "dice", -0.1),
         (TrainConfig, "batch_size", 0),
         (TrainConfig, "ema_decay", 1.5),
+        (TrainConfig, "seed", 2**63),
+        (ForgeConfig, "size", 0),
+        (ForgeConfig, "size", -8),
+        (ForgeConfig, "size", 100),
+        (ForgeConfig, "splice", math.nan),
+        (ForgeConfig, "authentic", math.inf),
+        (ForgeConfig, "web", math.nan),
+        (ForgeConfig, "max_area", math.nan),
     ],
 )
 def test_values_out_of_range_are_refused(kind: type, key: str, value: float) -> None:
     """A value that would end in a traceback much later is a configuration error that names it."""
     with pytest.raises(ConfigError, match=f'"{key}"'):
         kind(**{key: value})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"size": 100},
+        {"size": 8},
+        {"min_area": 0.0},
+        {"max_area": 0.001},
+        {"splice": -0.1},
+        {"camera": 1.5},
+        {"recompressed": -0.1},
+        {"web": 1.1},
+        {"hard_light": 1.1},
+        {"resized": -0.1},
+        {"restored": 1.1},
+        {"authentic": 0.0, "splice": 0.0, "copy_move": 0.0, "removal": 0.0},
+    ],
+    ids=[
+        "size not a multiple of 8",
+        "size too small",
+        "no least area",
+        "areas swapped",
+        "negative share",
+        "camera share above 1",
+        "recompressed share below 0",
+        "web share above 1",
+        "hard light share above 1",
+        "resized share below 0",
+        "restored share above 1",
+        "nothing to make",
+    ],
+)
+def test_senseless_forge_is_refused(change: dict[str, float]) -> None:
+    """Wrong sizes, areas and shares are errors when the configuration is made, not later."""
+    with pytest.raises(ConfigError, match="Expected"):
+        ForgeConfig(**change)  # type: ignore[arg-type]

@@ -29,7 +29,10 @@ def forge(
         int | None, typer.Option("--size", help="Side of the samples in pixels, a multiple of 8. Default: 256.")
     ] = None,
     config: Annotated[
-        Path | None, typer.Option("--config", help="TOML file; its table [forge] sets shares, size and areas.")
+        Path | None,
+        typer.Option(
+            "--config", help="TOML file; its table [forge] sets shares, size and areas. A set's forge.toml is one."
+        ),
     ] = None,
     quiet: QuietOption = False,
 ) -> None:

@@ -7,7 +7,7 @@ import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self, TypeAlias
 
 import typer
 
@@ -15,7 +15,6 @@ from nclforensics.cli.console import print_note, print_result
 from nclforensics.cli.options import (  # noqa: TC001 - read at run time
     AllowMissingOption,
     DataRootOption,
-    DeviceOption,
     Precision,
     QuietOption,
 )
@@ -37,6 +36,12 @@ EXAMPLES: Final = (
     "nclf train --out runs/first --resume   (go on where it stopped)\n\n"
     "torchrun --nproc-per-node 4 -m nclforensics train --dataset casia --steps 20000   (four GPUs)"
 )
+
+# Without a default of its own: "auto" that was given wins over the device of --config or of the run that is resumed.
+OwnDeviceOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--device", help="auto (default: a GPU if there is one), cpu, cuda or cuda:N.", metavar="NAME"),
+]
 
 
 def train(
@@ -63,7 +68,7 @@ def train(
     batch_size: Annotated[int | None, typer.Option("--batch-size", help="Samples a step, of all GPUs.", min=1)] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seeds weights, samples and mining.", min=0)] = None,
     workers: Annotated[int | None, typer.Option("--workers", help="Processes that prepare samples.", min=0)] = None,
-    device: DeviceOption = "auto",
+    device: OwnDeviceOption = None,
     precision: Annotated[
         Precision | None, typer.Option("--precision", help="bf16 is faster where the processor has it.")
     ] = None,
@@ -88,7 +93,7 @@ def train(
         "batch_size": batch_size,
         "seed": seed,
         "workers": workers,
-        "device": None if device == "auto" else device,
+        "device": device,
         "precision": None if precision is None else precision.value,
     }
     settings = _located(_settings(config, given, resume=resume), data_root)
@@ -121,12 +126,18 @@ def _in_words(summary: TrainingSummary) -> str:
 
 
 def _settings(config: Path | None, given: dict[str, Any], *, resume: bool) -> RunConfig:
-    """Return file and options as one configuration; a resumed run starts from its own stored one."""
+    """Return file and options as one configuration; a resumed run starts from its own stored one.
+
+    A budget given for a resumed run replaces the run's own, which may be used up: of minutes by one of steps, too.
+    """
     settings = load_config(config) if config else RunConfig()
     stored = Path(given["out"] or settings.train.out) / "config.toml"
     if resume and config is None and stored.is_file():
         settings = load_config(stored)
-    return replace(settings, train=replace(settings.train, **{k: v for k, v in given.items() if v is not None}))
+    changed = {key: value for key, value in given.items() if value is not None}
+    if resume and bool(changed.get("steps")) != bool(changed.get("minutes")):
+        changed = {"steps": 0, "minutes": 0.0} | changed
+    return replace(settings, train=replace(settings.train, **changed))
 
 
 def _located(settings: RunConfig, data_root: Path | None) -> RunConfig:

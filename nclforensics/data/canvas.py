@@ -99,11 +99,18 @@ def paste(canvas: Canvas, rng: np.random.Generator, *, patch: Image, stencil: St
         return {"feather": 0.0}
     feather = round(float(np.exp(rng.uniform(np.log(0.5), np.log(2.5)))), 3)
     weight = np.asarray(cv2.GaussianBlur(stencil, (0, 0), feather), np.uint8)
-    # A part too thin to reach half of the weight would change pixels far from any that is marked: it is left out.
-    reach = np.ones((2 * MARGIN + 1, 2 * MARGIN + 1), np.uint8)
-    weight[cv2.dilate((weight > INSIDE // 2).view(np.uint8), reach) == 0] = 0
-    blend(canvas, patch=patch, weight=weight, window=window)
+    blend(canvas, patch=patch, weight=near_marked(weight), window=window)
     return {"feather": feather}
+
+
+def near_marked(weight: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the weight without what lies more than MARGIN pixels from any pixel that it marks.
+
+    A part too thin to reach half of the weight, or an object's wide shadow, would change pixels far from any marked.
+    """
+    reach = np.ones((2 * MARGIN + 1, 2 * MARGIN + 1), np.uint8)
+    near = cv2.dilate((weight > INSIDE // 2).view(np.uint8), reach)
+    return np.where(near, weight, 0).astype(np.uint8)
 
 
 def blend(canvas: Canvas, *, patch: Image, weight: NDArray[np.uint8], window: Window) -> None:

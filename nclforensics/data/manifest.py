@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -22,6 +23,7 @@ _COLUMNS: Final = ("image", "mask", "authentic")
 _OPTIONAL: Final = ("mask_rule", "kind", "group")  # written only if some pair uses them
 _TRUE: Final = frozenset({"1", "true", "yes"})
 _FALSE: Final = frozenset({"0", "false", "no", ""})
+_SHA256: Final = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,9 @@ def load_manifest(folder_or_csv: Path) -> LoadedSet:
     """Read a manifest: a CSV file with the columns image, mask and authentic.
 
     Paths are relative to the file. `authentic` is 1 or 0; where the column is missing, an image without mask is
-    authentic. The columns mask_rule, kind and group, all optional, hold the attributes of `ImagePair` with these names;
-    any other is ignored.
+    authentic. The columns mask_rule, kind and group, all optional, hold the attributes of `ImagePair` with these names.
+    Where group is missing or empty, the hashes in a column photos take its place: sets of `nclf forge` had no group
+    once. Any other column is ignored.
 
     Raises:
         MissingInputError: If there is no such file.
@@ -135,8 +138,14 @@ def _pair_of_row(row: dict[str, str], path: Path, *, line: int) -> ImagePair:
         authentic=word in _TRUE,
         mask_rule=rule,
         kind=_kind(cells["kind"]),
-        group=cells["group"],
+        group=cells["group"] or _group_of_photos(row.get("photos") or ""),
     )
+
+
+def _group_of_photos(cell: str) -> str:
+    """Return the photos whose hashes `nclf forge` listed as a group; "" if the cell holds anything else."""
+    words = cell.split()
+    return "+".join(dict.fromkeys(words)) if all(map(_SHA256.fullmatch, words)) else ""
 
 
 def _kind(word: str) -> str:

@@ -173,9 +173,15 @@ class PhotoPool:
             avoided = photo
         if avoided is not None:
             return avoided
+        cutouts = (
+            f" {len(self._objects)} are PNG with an alpha channel and are taken for cut-out objects, not for photos: "
+            "save those that are photos without it."
+            if self._objects
+            else ""
+        )
         raise MissingInputError(
             f"None of the {len(self.files)} photos can be read and is at least {min_side} pixels on its shorter side "
-            f"({len(self.unreadable)} cannot be decoded). Add larger photos or forge smaller samples."
+            f"({len(self.unreadable)} cannot be decoded).{cutouts} Add larger photos or forge smaller samples."
         )
 
     def draw_object(self, rng: np.random.Generator) -> Photo | None:

@@ -52,12 +52,15 @@ def _inpainted(patch: Image, stencil: Stencil, method: str) -> Image:
 
 
 def _cover(canvas: Canvas, rng: np.random.Generator, stencil: Stencil, window: Window) -> Step:
-    """Cover the region with the place, of several nearby, whose rim fits best; often blended by Poisson's equation."""
+    """Cover the region with the place, of several nearby, whose rim fits best; often blended by Poisson's equation.
+
+    Where all of them overlap the region, nothing is changed or marked, and the source is None: the forge tries again.
+    """
     height, width = stencil.shape
     grown = cv2.dilate(stencil, np.ones((7, 7), np.uint8))
     rim = cv2.subtract(grown, stencil)
     old = canvas.image[window.canvas]
-    best, corner, lowest = old, [window.top, window.left], np.inf
+    best, corner, lowest = old, None, np.inf
     for _ in range(PLACES):
         top, left = (int(v) for v in rng.integers(0, [canvas.side - height + 1, canvas.side - width + 1]))
         if not apart([top, left], window):
@@ -66,6 +69,8 @@ def _cover(canvas: Canvas, rng: np.random.Generator, stencil: Stencil, window: W
         misfit = cv2.norm(new, old, cv2.NORM_L2, rim)
         if misfit < lowest:
             best, corner, lowest = new, [top, left], misfit
+    if corner is None:
+        return {"source": None}
     patch = best.copy()
     blended = chance(rng, 0.6) and cv2.countNonZero(stencil) < BLENDED_PIXELS
     if blended and min(height, width) > 2 * MARGIN + 2:

@@ -38,6 +38,8 @@ class RunState:
         best_step: The step of the best score.
         sessions: How often the run was started or resumed.
         initial: What the model's manifest will say of the model that the run started from.
+        validated: The step of the last validation; -1 before the first.
+        unlogged: What `TrainingLog.unlogged` holds: the next row of a resumed run is that of one that never stopped.
     """
 
     step: int = 0
@@ -46,6 +48,8 @@ class RunState:
     best_step: int = 0
     sessions: int = 0
     initial: dict[str, str] = field(default_factory=dict)
+    validated: int = -1
+    unlogged: dict[str, float] = field(default_factory=dict)
 
 
 def save_checkpoint(

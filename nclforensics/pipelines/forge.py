@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-COLUMNS: Final = ("image", "mask", "authentic", "kind", "photos", "seed", "index")
+COLUMNS: Final = ("image", "mask", "authentic", "kind", "group", "photos", "seed", "index")
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,8 @@ class ForgeWriter:
         with _writing(out):
             for part in ("images", "masks"):
                 (out / part).mkdir(parents=True)
-            (out / FORGE_CONFIG).write_text(dump_config(self.request.config), encoding="utf-8")
+            # As a table, so that the file can be given back as --config.
+            (out / FORGE_CONFIG).write_text(f"[forge]\n{dump_config(self.request.config)}", encoding="utf-8")
             with (out / FORGE_RECIPES).open("w", encoding="utf-8") as recipes:
                 rows = []
                 for index in range(self.request.count):
@@ -135,6 +136,7 @@ def _write_sample(sample: ForgedSample, out: Path, index: int) -> dict[str, Any]
         "mask": mask,
         "authentic": int(sample.kind == "authentic"),
         "kind": sample.kind,
+        "group": "+".join(dict.fromkeys(sample.recipe["photos"])),
         "photos": " ".join(sample.recipe["photos"]),
         "seed": sample.recipe["seed"],
         "index": index,

@@ -20,18 +20,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from nclforensics.config import RunConfig, dump_config, load_config
-from nclforensics.errors import ConfigError, OutputError, UsageError
-from nclforensics.pipelines.checkpoint import CHECKPOINT_FILE, RunState, find_checkpoint
+from nclforensics.errors import ConfigError, NclfError, OutputError, UsageError
+from nclforensics.pipelines.checkpoint import BEST_FILE, CHECKPOINT_FILE, RunState, find_checkpoint
 from nclforensics.pipelines.device import bf16_note
 from nclforensics.pipelines.finish import described_initial, finish_model
 from nclforensics.pipelines.ranks import TrainingRanks
 from nclforensics.pipelines.seeding import seed_everything
 from nclforensics.pipelines.trainer import Trainer
 from nclforensics.pipelines.training_data import open_sources
+from nclforensics.pipelines.training_log import HISTORY_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from nclforensics.pipelines.training_data import TrainingSources
     from nclforensics.pipelines.training_log import Report
     from nclforensics.results import Calibration
 
@@ -114,10 +116,14 @@ def _train(
     slow = bf16_note(ranks.device, config.train.precision)
     for message in (*sources.warnings, *([slow] if slow else [])) if ranks.first else ():
         note(message)
-    trainer = Trainer(config, sources, ranks=ranks, report=report, should_stop=should_stop)
-    if resume:
-        trainer.resume()
-    else:  # now: when the run is resumed or finished that model may have been replaced
+    tell = _damage_told(sources, note)
+
+    def reported(row: dict[str, float]) -> None:
+        report(row)
+        tell()
+
+    trainer = Trainer(config, sources, ranks=ranks, resume=resume, report=reported, should_stop=should_stop)
+    if not resume:  # now: when the run is resumed or finished that model may have been replaced
         trainer.state = replace(trainer.state, initial=described_initial(config.train.initial))
     if not trainer.run():
         return None
@@ -126,6 +132,7 @@ def _train(
         network, state = trainer.best_network(), trainer.state
         validation = trainer.validation
         model = finish_model(config, network, sources, validation, state=state, command=command)
+        tell()
         return TrainingSummary(
             folder=folder,
             state=state,
@@ -135,6 +142,19 @@ def _train(
         )
 
     return ranks.on_first(finished)
+
+
+def _damage_told(sources: TrainingSources, note: Callable[[str], None]) -> Callable[[], None]:
+    """Return what notes the images that were found damaged since it was last called, each once."""
+    told: set[Path] = set()
+
+    def tell() -> None:
+        for path in sources.damaged():
+            if path not in told:
+                told.add(path)
+                note(f"Left out, and another image taken where one is needed: {path} cannot be read.")
+
+    return tell
 
 
 def _check_budget(config: RunConfig) -> None:
@@ -148,21 +168,44 @@ def _prepare_folder(folder: Path, config: RunConfig, *, resume: bool) -> None:
     stored = folder / CONFIG_FILE
     if resume:
         find_checkpoint(folder)
-    if resume and stored.is_file():
-        old = load_config(stored)
-        if _without_budget(old) != _without_budget(config):
-            raise ConfigError(
-                f"The configuration differs from the one of the run in {folder} ({stored}). Resume with the same "
-                "settings (only the number of processes, steps, minutes, device, workers, rank_timeout and "
-                "checkpoint_minutes may change), or start a new run."
-            )
-    elif (folder / CHECKPOINT_FILE).exists() or stored.exists():
-        raise OutputError(f"{folder} holds another run. Continue it with --resume, or choose another --out.")
+        _check_same(stored, config)
+    else:
+        _check_free(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if not resume:  # of a run that failed before its first checkpoint
+            (folder / HISTORY_FILE).unlink(missing_ok=True)
         stored.write_text(dump_config(config), encoding="utf-8")
     except OSError as error:
         raise OutputError(f"Cannot write to the run folder {folder}: {error}.") from error
+
+
+def _check_same(stored: Path, config: RunConfig) -> None:
+    if stored.is_file() and _without_budget(load_config(stored)) != _without_budget(config):
+        raise ConfigError(
+            f"The configuration differs from the one of the run in {stored.parent} ({stored}). Resume with the same "
+            "settings (only the number of processes, steps, minutes, device, workers, rank_timeout and "
+            "checkpoint_minutes may change), or start a new run."
+        )
+
+
+def _check_free(folder: Path) -> None:
+    """Refuse a folder with weights of a run, or with a config.toml that no run wrote."""
+    if (folder / CHECKPOINT_FILE).exists():
+        raise OutputError(f"{folder} holds another run. Continue it with --resume, or choose another --out.")
+    for name in (BEST_FILE, "model"):
+        if (folder / name).exists():
+            raise OutputError(f"{folder} holds another run's {name}, and no checkpoint. Choose another --out.")
+    stored = folder / CONFIG_FILE
+    if stored.exists() and not _is_of_a_run(stored):
+        raise OutputError(f"{stored} is not as nclf train writes it: it would be lost. Choose another --out.")
+
+
+def _is_of_a_run(stored: Path) -> bool:
+    try:
+        return dump_config(load_config(stored)) == stored.read_text(encoding="utf-8")
+    except NclfError:
+        return False
 
 
 def _without_budget(config: RunConfig) -> RunConfig:

@@ -53,7 +53,7 @@ MAY_DIFFER: Final = (
     *("mosaic", "quantization", "image_head"),
     *("copy_matcher", "block_grid", "pixel_bias", "image_leak"),
 )
-LOG_EVERY: Final = 20  # steps; checkpoints fall on these steps, so that a resumed log continues the old one
+LOG_EVERY: Final = 20  # steps; checkpoints fall on these steps, but for that of a run that was stopped
 
 
 class Trainer:
@@ -68,6 +68,7 @@ class Trainer:
         sources: TrainingSources,
         *,
         ranks: TrainingRanks,
+        resume: bool = False,
         report: Report = lambda _row: None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -80,7 +81,8 @@ class Trainer:
         self.ranks = ranks
         self.accelerator = ranks.accelerator
         self.device = ranks.device
-        network = initial_network(config)
+        # A checkpoint holds all weights: the model that a resumed run once started from may be gone.
+        network = build_network(config.model) if resume else initial_network(config)
         ranks.on_first(lambda: check_space(self.folder, network))
         self.stride = network.stride
         optimizer = torch.optim.AdamW(
@@ -101,8 +103,10 @@ class Trainer:
             batch_size=self.own_batch_size,
             device=self.device,
         )
+        if resume:
+            self._resume()
 
-    def resume(self) -> None:
+    def _resume(self) -> None:
         """Continue from the checkpoint of the run folder."""
         self.state = load_checkpoint(self.folder, network=self._plain, average=self.average, optimizer=self._adamw)
         self.ranks.on_first(lambda: truncate_history(self.folder / HISTORY_FILE, self.state.step))
@@ -125,7 +129,7 @@ class Trainer:
                 board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.state.step + 1)
                 stack.callback(board.close)
                 history = stack.enter_context((self.folder / HISTORY_FILE).open("a", encoding="utf-8"))
-                log = TrainingLog(history, board, self.report)
+                log = TrainingLog(history, board, self.report, self.state.unlogged)
             try:
                 return self._loop(log)
             except RankLostError as error:
@@ -169,7 +173,7 @@ class Trainer:
             if stop:
                 self.ranks.on_first(self._save)
                 return False
-        if not every or self.state.step % every:
+        if self.state.validated != self.state.step:
             self._validate(log)
         self.ranks.on_first(self._save)
         return True
@@ -180,6 +184,7 @@ class Trainer:
         due = self.state.step % LOG_EVERY == 0 or _budget_used(self.config, self.state)
         if due:
             log.write(self.state, learning_rate=rate, samples_per_step=self.config.train.batch_size)
+        self.state = replace(self.state, unlogged=log.unlogged)
         return due
 
     @property
@@ -263,11 +268,12 @@ class Trainer:
             assert log is not None, "the first rank has a log"
             scores = self.validation(self.average.module)
             log.write_scores(self.state, scores.scalars())
-            if scores.score < self.state.best_score:  # of equal ones the last: it has learned longer
-                return self.state
+            state = replace(self.state, validated=self.state.step)
+            if scores.score < state.best_score:  # of equal ones the last: it has learned longer
+                return state
             tensors = storable(self.average.module.state_dict())
             write_tensors(self.folder / BEST_FILE, tensors, {"step": str(self.state.step)})
-            return replace(self.state, best_score=scores.score, best_step=self.state.step)
+            return replace(state, best_score=scores.score, best_step=state.step)
 
         self.state = self.ranks.on_first(validated)
 
@@ -290,12 +296,17 @@ def initial_network(config: RunConfig) -> PivotNetwork:
 
     Raises:
         WeightsMissingError, WeightsMismatchError: If there is no such model, or it was changed.
-        ConfigError: If the model has another shape than the configuration.
+        ConfigError: If the model has another shape than the configuration, or nothing would train a random image head.
     """
     network = build_network(config.model)
-    if not config.train.initial:
+    model = load_model(config.train.initial) if config.train.initial else None
+    if config.model.image_head and not config.losses.image and not (model and model.config.image_head):
+        raise ConfigError(
+            'Expected "image" above 0 in [losses], got 0: nothing would train the image head, which holds all scores '
+            "down. Set image_head = false in [model], or start from a model that has one."
+        )
+    if model is None:
         return network
-    model = load_model(config.train.initial)
     same = replace(model.config, **{name: getattr(config.model, name) for name in MAY_DIFFER})
     if same != config.model:
         raise ConfigError(

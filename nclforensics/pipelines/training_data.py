@@ -10,7 +10,7 @@ import hashlib
 import itertools
 import os
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -25,12 +25,19 @@ from nclforensics.data.forge import Forge
 from nclforensics.data.images import read_image
 from nclforensics.data.photos import PhotoPool
 from nclforensics.data.sets import load_set
-from nclforensics.errors import ConfigError, DatasetError, UsageError
+from nclforensics.errors import (
+    ConfigError,
+    DatasetError,
+    MissingInputError,
+    NclfError,
+    UnreadableImageError,
+    UsageError,
+)
 from nclforensics.pipelines.dataset_check import check_pairs, ground_truth_of_size, stop_at_errors, warnings_of
 from nclforensics.pipelines.seeding import derived_seed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from nclforensics.config import RunConfig
     from nclforensics.data.manifest import ImagePair
@@ -67,6 +74,7 @@ class TrainingSources:
             large ones cut to their middle.
         description: For the manifest of the weights: what the data was, with counts and a digest.
         warnings: What the user should know about the data before hours of training.
+        damaged: Returns the images of a data set that could not be read when they were needed, in any process so far.
     """
 
     train: Dataset[TrainingSample]
@@ -74,6 +82,7 @@ class TrainingSources:
     authentic: AuthenticImages
     description: dict[str, str | int]
     warnings: tuple[str, ...] = ()
+    damaged: Callable[[], list[Path]] = list
 
 
 def open_sources(config: RunConfig) -> TrainingSources:
@@ -101,6 +110,9 @@ def batches(
         workers: Processes that prepare samples; 0 prepares them here.
         rank: This process's number.
         ranks: Number of processes that share the indices.
+
+    Raises:
+        NclfError: What a sample raised, with its own message also where a worker process wrapped it in a traceback.
     """
     loader = DataLoader(
         samples,
@@ -110,8 +122,11 @@ def batches(
         prefetch_factor=4 if workers else None,
         worker_init_fn=_prepare_worker,
     )
-    for image, mask, valid in loader:
-        yield TrainingSample(image, mask, valid)
+    try:
+        for image, mask, valid in loader:
+            yield TrainingSample(image, mask, valid)
+    except NclfError as error:
+        raise type(error)(str(error).rpartition(f"{type(error).__name__}: ")[2].strip()) from error
 
 
 class _Counting(torch.utils.data.Sampler[int]):
@@ -151,22 +166,45 @@ class PairSamples(Dataset[TrainingSample]):
     """Square crops, on the 8-pixel grid, of the images of a data set; every epoch visits each image once.
 
     Three of four crops of a tampered image are placed so that they contain tampered pixels. An image is padded with its
-    edge pixels to the size of a crop, or else to the grid; those are marked as not valid.
+    edge pixels to the size of a crop, or else to the grid; those are marked as not valid. In the place of an image that
+    cannot be read, the next one of the epoch is taken.
     """
 
     def __init__(self, pairs: list[ImagePair], *, size: int, seed: int) -> None:
         self.pairs = pairs
         self.size = size
         self.seed = seed
+        # Worker processes write it, too.
+        self._damaged = torch.zeros(len(pairs), dtype=torch.bool)
+        self._damaged.share_memory_()  # type: ignore[no-untyped-call]  # torch ships no type for it
 
     def __getitem__(self, index: int) -> TrainingSample:
-        """Return sample `index` of the endless sequence of epochs; a mask of another size is brought to its image's."""
+        """Return sample `index` of the endless sequence of epochs; a mask of another size is brought to its image's.
+
+        Raises:
+            DatasetError: If not one image can be read.
+        """
         epoch, position = divmod(index, len(self.pairs))
         order = np.random.default_rng(derived_seed(self.seed, "epoch", epoch)).permutation(len(self.pairs))
         rng = np.random.default_rng(derived_seed(self.seed, "crop", index))
-        pair = self.pairs[int(order[position])]
-        image = read_image(pair.image).pixels
-        return self._crop(image, ground_truth_of_size(pair, (image.shape[0], image.shape[1])), rng)
+        for number in map(int, np.roll(order, -position)):
+            pair = self.pairs[number]
+            try:
+                image = read_image(pair.image).pixels
+                mask = ground_truth_of_size(pair, (image.shape[0], image.shape[1]))
+            except (UnreadableImageError, MissingInputError):
+                self._damaged[number] = True
+                continue
+            return self._crop(image, mask, rng)
+        raise DatasetError(
+            f"Not one of {len(self.pairs)} images can be read any more, among them {self.pairs[0].image}. Is the disk "
+            "or network folder still there? Then go on with --resume."
+        )
+
+    @property
+    def damaged(self) -> list[Path]:
+        """Return the images that could not be read, or whose masks could not, so far and in any worker process."""
+        return [pair.image for pair, damaged in zip(self.pairs, self._damaged.tolist(), strict=True) if damaged]
 
     def _crop(self, image: RGBImage, mask: NDArray[np.bool_], rng: np.random.Generator) -> TrainingSample:
         valid = np.ones(mask.shape, bool)
@@ -216,13 +254,19 @@ class _PoolImages:
 
 @dataclass(frozen=True)
 class _PairImages:
-    """The authentic images of a data set."""
+    """The authentic images of a data set; those that cannot be read are left out and noted in `damaged`."""
 
     paths: list[Path]
+    damaged: list[Path] = field(default_factory=list)
 
     def __call__(self) -> Iterator[RGBImage]:
         for path in self.paths:
-            yield read_image(path).pixels
+            try:
+                image = read_image(path).pixels
+            except (UnreadableImageError, MissingInputError):
+                self.damaged.append(path)
+                continue
+            yield image
 
 
 def _forge_sources(config: RunConfig) -> TrainingSources:
@@ -261,9 +305,11 @@ def _pair_sources(config: RunConfig) -> TrainingSources:
         kept = [pair for pair in kept if not pair.authentic]
     for name, part in (("training", kept), ("validation", held_out)):
         if not any(not pair.authentic for pair in part):
+            photos = len({base for pair in checked.usable for base in pair.bases})
             raise DatasetError(
                 f"Expected tampered images in the {name} part of {train.dataset}, found none among {len(part)} images. "
-                "Add images or change validation_share."
+                f"Its {len(checked.usable)} images were made of {photos} photos, and {between} of them of photos on "
+                "both sides. Add images made of other photos, or change validation_share."
             )
     description: dict[str, str | int] = {
         "kind": f"data set {loaded.facts.title if loaded.facts else Path(train.dataset).name}",
@@ -286,7 +332,11 @@ def _pair_sources(config: RunConfig) -> TrainingSources:
     if between:
         message = "are in neither part: of the photos that each was made of, one is trained on and one held out"
         warnings += (f"{between} images {message}.",)
-    return TrainingSources(samples, validation, authentic, description, warnings)
+
+    def damaged() -> list[Path]:
+        return [*samples.damaged, *validation.damaged, *authentic.damaged]
+
+    return TrainingSources(samples, validation, authentic, description, warnings, damaged)
 
 
 def _split(pairs: Sequence[ImagePair], *, share: float, seed: int) -> tuple[list[ImagePair], list[ImagePair]]:

@@ -23,15 +23,27 @@ Report = Callable[[dict[str, float]], None]
 
 
 class TrainingLog:
-    """Averages loss terms between two logged steps and writes them everywhere."""
+    """Averages loss terms between two logged steps and writes them everywhere.
 
-    def __init__(self, history: TextIO, board: SummaryWriter, report: Report) -> None:
+    Args:
+        history: The open history.jsonl.
+        board: TensorBoard's.
+        report: Called with every row.
+        unlogged: Of the log that a resumed run goes on with.
+    """
+
+    def __init__(self, history: TextIO, board: SummaryWriter, report: Report, unlogged: dict[str, float]) -> None:
         self.history = history
         self.board = board
         self.report = report
-        self._sums: dict[str, float] = {}
-        self._count = 0
-        self._time = time.monotonic()
+        self._sums = dict(unlogged)
+        self._count = int(self._sums.pop("steps", 0))
+        self._time = time.monotonic() - self._sums.pop("seconds", 0.0)
+
+    @property
+    def unlogged(self) -> dict[str, float]:
+        """Return the sums of the loss terms since the last row, with the steps and seconds that they are of."""
+        return {**self._sums, "steps": self._count, "seconds": time.monotonic() - self._time}
 
     def add(self, terms: LossTerms) -> None:
         """Take the terms of one step into the average."""

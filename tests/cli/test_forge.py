@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 from nclforensics.cli.forge import forge
-from nclforensics.config import ForgeConfig, RunConfig, dump_config
+from nclforensics.config import ForgeConfig, RunConfig, TrainConfig, dump_config
 from nclforensics.data.forge import Forge
 from nclforensics.data.manifest import read_manifest
 from nclforensics.data.photos import PhotoPool
 from nclforensics.errors import ConfigError, MissingInputError, OutputError
+from nclforensics.pipelines.training_data import open_sources
 from tests.photo_folders import make_photo_folder
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def test_set_on_disk_is_what_the_forge_makes(photos: Path, tmp_path: Path) -> No
         assert np.array_equal(mask, sample.mask.astype(np.uint8) * 255)
         assert (row["kind"], row["seed"]) == (sample.kind, "3")
         assert row["photos"].split() == sample.recipe["photos"]
+        assert set(row["group"].split("+")) == set(sample.recipe["photos"])
         assert row["authentic"] == str(int(sample.kind == "authentic"))
 
 
@@ -79,12 +81,45 @@ def test_manifest_is_read_as_a_data_set(photos: Path, tmp_path: Path) -> None:
     assert all(pair.mask is not None and pair.mask.is_file() for pair in pairs)
 
 
+@pytest.mark.parametrize("grouped", [True, False], ids=["as it is", "as written by older versions"])
+def test_no_photo_is_trained_on_and_held_out(tmp_path: Path, *, grouped: bool) -> None:
+    """A training on the set divides it by photo, donors included, also where the manifest has no groups."""
+    out = tmp_path / "out"
+    forge(photos=make_photo_folder(tmp_path / "photos", count=12), out=out, count=80, size=64)
+    table = [line.split(",") for line in (out / "manifest.csv").read_text(encoding="utf-8").splitlines()]
+    if not grouped:
+        column = table[0].index("group")
+        lines = [",".join(cell for at, cell in enumerate(row) if at != column) for row in table]
+        (out / "manifest.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    photos_of = {row[0].rpartition("/")[2]: set(row[table[0].index("photos")].split()) for row in table[1:]}
+
+    train = TrainConfig(dataset=str(out), validation_share=0.4)
+    sources = open_sources(RunConfig(forge=ForgeConfig(size=64), train=train))
+
+    parts = [sources.train.pairs, sources.validation.pairs]  # type: ignore[attr-defined]
+    seen, held_out = (set().union(*(photos_of[pair.image.name] for pair in part)) for part in parts)
+    assert seen
+    assert held_out
+    assert not seen & held_out
+    assert any("are in neither part" in line for line in sources.warnings)
+
+
 def test_recipes_and_configuration_lie_beside_the_set(photos: Path, tmp_path: Path) -> None:
     """One recipe a sample, in order, and the configuration with the size asked for."""
     forge_small(photos, tmp_path / "out")
     lines = (tmp_path / "out" / "recipes.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["index"] for line in lines] == list(range(12))
     assert "size = 64" in (tmp_path / "out" / "forge.toml").read_text(encoding="utf-8")
+
+
+def test_recorded_configuration_can_be_given_back(photos: Path, tmp_path: Path) -> None:
+    """forge.toml of a set, as --config, makes the same set."""
+    config = tmp_path / "run.toml"
+    config.write_text("[forge]\nsize = 64\nauthentic = 0.6\n", encoding="utf-8")
+    forge(photos=photos, out=tmp_path / "first", count=4, config=config)
+    forge(photos=photos, out=tmp_path / "second", count=4, config=tmp_path / "first" / "forge.toml")
+    first, second = ((tmp_path / name / "recipes.jsonl").read_bytes() for name in ("first", "second"))
+    assert first == second
 
 
 def test_non_empty_folder_is_refused_and_left_alone(photos: Path, tmp_path: Path) -> None:

@@ -7,20 +7,18 @@ import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
 from nclforensics.cli.app import main
-from nclforensics.config import load_config
+from nclforensics.config import RunConfig, TrainConfig, dump_config, load_config
 from nclforensics.errors import DatasetError
 from tests.photo_folders import make_photo_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    from nclforensics.config import RunConfig, TrainConfig
 
 SMALL = """
 [model]
@@ -90,6 +88,39 @@ def test_benchmark_is_stored_with_its_place_and_remarks_on_it_are_shown(
 
 
 @pytest.mark.parametrize(
+    ("stored", "arguments", "expected"),
+    [
+        ({"minutes": 100.0, "device": "cuda"}, ["--steps", "500", "--device", "auto"], (500, 0.0, "auto")),
+        ({"steps": 10, "device": "cuda"}, ["--minutes", "3"], (0, 3.0, "cuda")),
+        ({"steps": 10, "minutes": 3.0}, [], (10, 3.0, "auto")),
+        ({"steps": 10}, ["--steps", "20", "--minutes", "5"], (20, 5.0, "auto")),
+        ({"minutes": 5.0}, ["--steps", "0"], (0, 5.0, "auto")),
+    ],
+    ids=["steps for minutes", "minutes for steps", "nothing given", "both given", "no limit given"],
+)
+def test_what_is_given_wins_over_the_resumed_runs_own(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stored: dict[str, Any],
+    arguments: list[str],
+    expected: tuple[int, float, str],
+) -> None:
+    """A budget replaces the one that is used up, whatever its kind, and "auto" is a device like any other."""
+    (tmp_path / "config.toml").write_text(dump_config(RunConfig(train=TrainConfig(**stored))), encoding="utf-8")
+    seen: list[TrainConfig] = []
+
+    def run_training(settings: RunConfig, **_: object) -> NoReturn:
+        seen.append(settings.train)
+        raise DatasetError("Far enough.")
+
+    monkeypatch.setattr("nclforensics.pipelines.train.run_training", run_training)
+
+    train("--out", tmp_path, "--resume", *arguments)
+
+    assert [(settings.steps, settings.minutes, settings.device) for settings in seen] == [expected]
+
+
+@pytest.mark.parametrize(
     ("arguments", "expected", "message"),
     [
         (["--photos", "photos"], 2, "--minutes or --steps"),
@@ -99,8 +130,9 @@ def test_benchmark_is_stored_with_its_place_and_remarks_on_it_are_shown(
         (["--steps", "1", "--config", "nowhere.toml"], 11, "nowhere.toml"),
         (["--steps", "1", "--photos", "photos", "--device", "cuda:99"], 16, "cuda:99"),
         (["--steps", "1", "--photos", "photos", "--resume"], 11, "without --resume"),
+        (["--steps", "1", "--photos", "photos", "--seed", str(2**64)], 2, str(2**63 - 1)),
     ],
-    ids=["budget", "photos", "missing folder", "benchmark", "missing config", "device", "nothing to resume"],
+    ids=["budget", "photos", "missing folder", "benchmark", "missing config", "device", "nothing to resume", "seed"],
 )
 def test_train_fails_early_and_clearly(
     arguments: list[str],

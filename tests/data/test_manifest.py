@@ -89,6 +89,15 @@ def test_kinds_are_read_as_the_forge_writes_them(tmp_path: Path) -> None:
     assert [pair.kind for pair in read_manifest(tmp_path)] == ["copy-move", ""]
 
 
+def test_photos_of_a_forged_set_are_its_groups(tmp_path: Path) -> None:
+    """Sets that `nclf forge` wrote before it wrote groups; what else a column photos may hold is nobody's group."""
+    touch(tmp_path, "a.jpg", "b.jpg", "c.jpg", "d.jpg")
+    one, two = "0a" * 32, "1b" * 32
+    rows = (f"a.jpg,1,{one} {two} {one},", "b.jpg,1,two of them,", "c.jpg,1,,", f"d.jpg,1,{one},mine")
+    write(tmp_path, "image,authentic,photos,group", *rows)
+    assert [pair.bases for pair in read_manifest(tmp_path)] == [(one, two), ("b.jpg",), ("c.jpg",), ("mine",)]
+
+
 def test_every_fault_of_a_list_is_reported_and_the_rest_is_kept(tmp_path: Path) -> None:
     """`nclf data check` shows all faults of a manifest at once."""
     touch(tmp_path, "a.jpg", "m.png")

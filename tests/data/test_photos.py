@@ -131,6 +131,16 @@ def test_no_usable_photo_is_an_error(tmp_path: Path) -> None:
         pool.draw_scene(np.random.default_rng(0), min_side=64)
 
 
+def test_photos_with_alpha_are_said_to_be_taken_for_cutouts(tmp_path: Path) -> None:
+    """A folder of screenshots saved with transparency: the message says why none of them is a photo."""
+    for number in range(3):
+        write_photo(
+            tmp_path / f"{number}.png", np.dstack([make_photo(seed=number), np.full((150, 170), 255, np.uint8)])
+        )
+    with pytest.raises(MissingInputError, match=r"None of the 3 photos .* 3 are PNG with an alpha channel.*without it"):
+        PhotoPool.from_folder(tmp_path).draw_scene(np.random.default_rng(0), min_side=64)
+
+
 def test_small_photo_is_drawn_only_where_it_is_large_enough(tmp_path: Path) -> None:
     """A photo below the sample's size serves as donor, not as host."""
     small = write_photo(tmp_path / "small.png", make_photo(40, 50))

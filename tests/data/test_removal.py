@@ -60,6 +60,16 @@ def test_copied_place_is_recorded() -> None:
         assert ("source" in record) == (record["method"] == "nearby")
 
 
+def test_region_without_a_place_beside_it_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Copied onto itself it would be marked without a change."""
+    monkeypatch.setattr("nclforensics.data.removal.apart", lambda *_: False)
+    unplaced = [canvas for canvas, record in removals(20) if record["method"] == "nearby" and record["source"] is None]
+    assert unplaced
+    for canvas in unplaced:
+        assert not canvas.mask.any()
+        assert np.array_equal(canvas.image, make_photo(128, 128))
+
+
 def test_same_seed_same_removal() -> None:
     """Two removals with one seed are equal, two with different seeds are not."""
     once, again = removals(3), removals(3)

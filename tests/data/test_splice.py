@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 import pytest
 
-from nclforensics.data.canvas import Canvas
+from nclforensics.data.canvas import MARGIN, Canvas
 from nclforensics.data.photos import PhotoPool
 from nclforensics.data.splice import splice
-from tests.photo_folders import write_photo
+from tests.photo_folders import make_cutout, write_photo
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,6 +66,21 @@ def test_matched_colours_lie_nearer_to_the_surroundings(tmp_path: Path) -> None:
         if record.get("donor") == red:
             distances[bool(record["match"])].append(float(205 - canvas.image[canvas.mask][:, 1].mean()))
     assert np.mean(distances[True]) < 0.75 * np.mean(distances[False])
+
+
+def test_wide_shadow_of_an_object_changes_nothing_far_from_the_mask(tmp_path: Path) -> None:
+    """A cut-out with a soft shadow around it: what lies more than the margin from a marked pixel stays as it was."""
+    cutout = make_cutout(120)
+    cutout[:, :, 3] = np.maximum(cutout[:, :, 3], 60)  # a faint shadow all over its square
+    write_photo(tmp_path / "object.png", cutout)
+    pool, seen = two_colour_pool(tmp_path), 0
+    for canvas, record in splices(pool, 200):
+        if record["shape"] != "alpha":
+            continue
+        seen += 1
+        near = cv2.dilate(canvas.mask.astype(np.uint8), np.ones((2 * MARGIN + 1, 2 * MARGIN + 1), np.uint8)) > 0
+        assert not (canvas.image[~near] != 205).any()
+    assert seen > 3
 
 
 def test_retouched_region_keeps_its_content(tmp_path: Path) -> None:
