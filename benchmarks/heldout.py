@@ -1,6 +1,6 @@
 """What models, and ways to read them, reach on samples forged from the photos that every run holds back.
 
-    python -m benchmarks.heldout --photos DIR [--models ncl-lite-v8 ncl-lite-v9] [--samples 512] [--variants plain ...]
+    python -m benchmarks.heldout --photos DIR [--models ncl-lite-v9 ncl-lite-v10] [--samples 512] [--variants plain ...]
 
 The samples are those of the default forge: as it makes them, with all of them saved again as JPEG (quality 50 to 90),
 with small JPEGs as the web has them for hosts, and with such that were resized once saved (within the forge, by what

@@ -29,7 +29,7 @@ from nclforensics.results import Calibration
 if TYPE_CHECKING:
     from nclforensics.networks.pivot import PivotNetwork
 
-DEFAULT_MODEL: Final = "ncl-lite-v9"
+DEFAULT_MODEL: Final = "ncl-lite-v10"
 DEFAULT_RATE: Final = 0.05
 WEIGHTS_FILE: Final = "weights.safetensors"
 MANIFEST_FILE: Final = "manifest.toml"
