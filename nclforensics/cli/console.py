@@ -9,6 +9,8 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
+from nclforensics.reports.printable import printable
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -18,14 +20,14 @@ Item = TypeVar("Item")
 
 
 def print_error(message: str) -> None:
-    """Write one error message to stderr."""
-    print(f"nclf: {message}", file=sys.stderr)  # noqa: T201 - this is where messages are printed
+    """Write one error message to stderr; it may quote text from strangers."""
+    print(f"nclf: {_printable_lines(message)}", file=sys.stderr)  # noqa: T201 - this is where messages are printed
 
 
 def print_note(message: str, *, quiet: bool = False) -> None:
-    """Write a line of the summary to stderr, unless quiet."""
+    """Write a line of the summary to stderr, unless quiet; it may quote text from strangers."""
     if not quiet:
-        print(message, file=sys.stderr)  # noqa: T201 - this is where messages are printed
+        print(_printable_lines(message), file=sys.stderr)  # noqa: T201 - this is where messages are printed
 
 
 def print_result(text: str) -> None:
@@ -56,10 +58,15 @@ def progress(items: Iterable[Item], *, total: int | None, unit: str, quiet: bool
 
 
 @contextmanager
-def progress_bar(*, total: int, unit: str, quiet: bool = False) -> Iterator[Callable[[], None]]:
+def progress_bar(*, total: int | None, unit: str, quiet: bool = False) -> Iterator[Callable[[], None]]:
     """Show a bar like `progress` does, and give the function that moves it by one."""
     from tqdm import tqdm  # noqa: PLC0415 - keeps `nclf --help` quick
 
     disable = True if quiet else None
     with tqdm(total=total, unit=unit, file=sys.stderr, disable=disable, dynamic_ncols=True) as bar:
         yield bar.update
+
+
+def _printable_lines(message: str) -> str:
+    """Return a message without what a terminal would obey, but for the line breaks of our own."""
+    return "\n".join(map(printable, message.split("\n")))

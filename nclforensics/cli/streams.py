@@ -73,7 +73,8 @@ def prepare_streams() -> None:
         sys.stdout = ResultStream(
             sys.stdout.buffer,
             encoding=sys.stdout.encoding,
-            errors=sys.stdout.errors,
+            # A name that the stream's encoding does not have is escaped: no reason to end without the result.
+            errors="backslashreplace" if sys.stdout.errors == "strict" else sys.stdout.errors,
             line_buffering=sys.stdout.line_buffering,
         )
     if sys.stderr is None:

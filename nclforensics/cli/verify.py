@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json as json_format
+import sys
 from pathlib import Path  # noqa: TC003 - typer reads annotations at run time
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -41,7 +42,9 @@ def verify(
     from nclforensics.pipelines.resume import read_run  # noqa: PLC0415 - torch loads only when needed
     from nclforensics.pipelines.verify import verify_run  # noqa: PLC0415
 
-    with progress_bar(total=read_run(run)["images"], unit="image", quiet=quiet or json) as step:
+    images = read_run(run)["images"]
+    total = images if isinstance(images, int) and 0 < images <= sys.maxsize else None  # it may say anything
+    with progress_bar(total=total, unit="image", quiet=quiet or json) as step:
         verification = verify_run(run, sample=sample, seed=seed, weights=weights, report=step)
     if json:
         print_result(json_format.dumps(dataclasses.asdict(verification), indent=2))
@@ -65,4 +68,4 @@ def _print_verification(verification: Verification, run: Path) -> None:
         if check.differing > len(check.examples):
             print_note(f"{check.name}: and {check.differing - len(check.examples)} more.")
     for note in verification.notes:
-        print_note(note)
+        print_note(printable(note))

@@ -73,10 +73,10 @@ def is_inside(path: Path, folder: Path) -> bool:
 
 
 def resolved(path: Path) -> Path:
-    """Return the absolute path with links followed; one of a loop of links is left as it is."""
+    """Return the absolute path with links followed; a loop of links, or what can be no path, is left as it is."""
     try:
         return path.resolve()
-    except (OSError, RuntimeError):
+    except (OSError, RuntimeError, ValueError):  # a zero byte, or a character that no file name can have
         return path.absolute()
 
 

@@ -6,18 +6,21 @@ Nothing is analysed again. A difference is returned in words.
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
 from nclforensics.data.images import read_samples
-from nclforensics.errors import MissingInputError, UnreadableImageError
-from nclforensics.pipelines.run_document import describe_threshold, versions
+from nclforensics.errors import ConfigError, MissingInputError, UnreadableImageError
+from nclforensics.pipelines.resume import config_of
+from nclforensics.pipelines.run_document import describe_threshold, digest_of_config, versions
+from nclforensics.pipelines.scan_plan import digest_of_paths
 from nclforensics.reports.scan_document import recorded_calibration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from nclforensics.config import ScanConfig
@@ -31,6 +34,8 @@ def finding_difference(finding: ScanFinding, run: dict[str, Any]) -> str | None:
     for name in ("threshold", "min_region"):
         if getattr(finding, name) != run["config"].get(name):
             return f"{finding.path} has the {name} {getattr(finding, name):g}, the scan {run['config'].get(name)}"
+    if finding.device != run.get("device"):
+        return f"{finding.path} was computed on {finding.device}, the scan on {run.get('device')}"
     if finding.decision == ("no localized evidence" if found else "localized evidence"):
         return f'{finding.path} is said to be "{finding.decision}", with {len(finding.regions)} regions'
     if (finding.image_score > finding.threshold) != found:
@@ -92,17 +97,52 @@ def _in_words(counts: object) -> str:
     return ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items()))
 
 
+def list_difference(paths: Sequence[str], run: dict[str, Any]) -> str | None:
+    """Return how the images that have a record differ from those that were planned, None if they do not."""
+    try:
+        same = digest_of_paths(paths) == run.get("images_sha256") and len(paths) == run["images"]
+    except UnicodeEncodeError:  # a path that no file can have, so none that was planned
+        same = False
+    if same:
+        return None
+    twice = sorted(path for path, count in Counter(paths).items() if count > 1)
+    detail = f"; twice: {', '.join(twice)}" if twice else ""
+    return f"expected the {run['images']} planned images once each, in order; found {len(paths)} records{detail}"
+
+
+def inputs_difference(run: dict[str, Any]) -> str | None:
+    """Return how the images of the inputs differ from all planned images in `run.json`, None if they do not."""
+    counts = [item.get("images") for item in run["inputs"]]
+    if all(type(count) is int for count in counts) and sum(counts) == run["images"]:
+        return None
+    return f"its inputs stand for {', '.join(map(str, counts)) or 'no'} images, the scan for {run['images']}"
+
+
+def recorded_settings(run: dict[str, Any]) -> tuple[ScanConfig, str] | None:
+    """Return the settings that `run.json` records, with their digest; None if they are none of this version."""
+    try:
+        config = config_of(run)
+        return config, digest_of_config(config)
+    except (ConfigError, ValueError, OverflowError):  # not finite, or more than a float can be
+        return None
+
+
 def model_differences(run: dict[str, Any], model: LoadedModel, config: ScanConfig) -> Iterator[str]:
-    """Yield what `run.json` says about threshold and error rate that does not follow from the model.
+    """Yield what `run.json` says about model, threshold and error rate that does not follow from the model.
 
     Args:
         run: Content of `run.json`.
         model: The one that was used, with the calibration that it has here.
         config: The settings of the scan.
     """
+    if run["model"].get("name") != model.name:
+        yield f"the model is called {run['model'].get('name')}, the one with these weights {model.name}"
     then = as_calibrated(model, run)
+    if then is None:
+        yield "the recorded calibration is no table of this version"
+        then = model
     # Another version may come with the same weights calibrated on other photos.
-    if run["versions"].get("nclforensics") == versions()["nclforensics"] and then.calibration != model.calibration:
+    elif run["versions"].get("nclforensics") == versions()["nclforensics"] and then.calibration != model.calibration:
         yield "the calibration is not the model's: the record was changed, or the model was calibrated again"
     recorded = run["threshold"] if isinstance(run.get("threshold"), dict) else {}
     for name, value in describe_threshold(then, config).items():
@@ -110,11 +150,14 @@ def model_differences(run: dict[str, Any], model: LoadedModel, config: ScanConfi
             yield f"the {name} of the threshold is {recorded.get(name)}; by settings and calibration it is {value}"
 
 
-def as_calibrated(model: LoadedModel, run: dict[str, Any]) -> LoadedModel:
-    """Return the model with the calibration of that time: a record says what a score means by it, in its words."""
+def as_calibrated(model: LoadedModel, run: dict[str, Any]) -> LoadedModel | None:
+    """Return the model with the calibration of that time: a record says what a score means by it, in its words.
+
+    None if `run.json` holds no calibration that this version can read.
+    """
     try:
         calibration = recorded_calibration(run["model"]["calibration"])
-        thresholds = dict(zip(calibration.false_positive_rates, calibration.thresholds, strict=True))
     except (KeyError, TypeError, ValueError):
-        return model
+        return None
+    thresholds = dict(zip(calibration.false_positive_rates, calibration.thresholds, strict=True))
     return dataclasses.replace(model, calibration=calibration, thresholds=thresholds, min_region=calibration.min_region)

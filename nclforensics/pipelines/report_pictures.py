@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 
 from nclforensics.data.images import read_image, sha256_of
-from nclforensics.errors import MissingInputError, UnreadableImageError
-from nclforensics.pipelines.outputs import OVERLAY_SUFFIX, SUFFIXES, digest_of, encode_png, is_inside
+from nclforensics.errors import MissingInputError, UnreadableImageError, UsageError
+from nclforensics.pipelines.outputs import MASK_SUFFIX, OVERLAY_SUFFIX, SCORE_SUFFIX, digest_of, encode_png, is_inside
 from nclforensics.pipelines.remote_inputs import on_disk, recorded_input
 from nclforensics.reports.overlay import UINT16_MAX, color_score_map, outline_mask
 from nclforensics.reports.scan_document import Pictures
@@ -32,6 +32,9 @@ HTML_SIDE: Final = 960
 PDF_SIDE: Final = 640
 JPEG_QUALITY: Final = 82
 _PNG_START: Final = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"  # width and height follow
+_LONGEST_SIDE: Final = 2**31 - 1  # of a PNG
+# What each output is: the type of its samples, and the channels of its pixels.
+_KINDS: Final = {MASK_SUFFIX: ("uint8", ()), OVERLAY_SUFFIX: ("uint8", (3,)), SCORE_SUFFIX: ("uint16", ())}
 
 
 class PictureMaker:
@@ -54,9 +57,9 @@ class PictureMaker:
             return Pictures()
         notes: list[str] = []
         photo = self._photo(outcome, notes)
-        mask = self._output(outcome, outcome.mask, outcome.mask_sha256, notes)
-        overlay = self._output(outcome, outcome.overlay, outcome.overlay_sha256, notes)
-        scores = self._output(outcome, outcome.score_map, outcome.score_map_sha256, notes)
+        mask = self._output(outcome, outcome.mask, outcome.mask_sha256, MASK_SUFFIX, notes)
+        overlay = self._output(outcome, outcome.overlay, outcome.overlay_sha256, OVERLAY_SUFFIX, notes)
+        scores = self._output(outcome, outcome.score_map, outcome.score_map_sha256, SCORE_SUFFIX, notes)
         if overlay is None and photo is not None and mask is not None and outcome.regions:
             overlay = outline_mask(photo, mask > 0)
         return Pictures(
@@ -76,35 +79,38 @@ class PictureMaker:
                 return None
             with on_disk(path) as file:
                 loaded = read_image(file)
-        except (OSError, MissingInputError):
+        except (OSError, ValueError, MissingInputError):  # ValueError: its name is none that a file can have
             notes.append("The photo is not shown: it is no longer where it was scanned.")
             return None
-        except (UnreadableImageError, MemoryError) as error:
+        except (UnreadableImageError, MemoryError, UsageError) as error:  # UsageError: in no store that is known here
             notes.append(f"The photo is not shown: {error}")
+            return None
+        if loaded.pixels.shape[:2] != (finding.height, finding.width):
+            notes.append("The photo is not shown: it does not have the recorded size.")
             return None
         return self._prepared(loaded.pixels, finding.orientation)
 
     def _output(
-        self, finding: ScanFinding, name: str | None, digest: str | None, notes: list[str]
+        self, finding: ScanFinding, name: str | None, digest: str | None, suffix: str, notes: list[str]
     ) -> NDArray[Any] | None:
         """Return the pixels of an output file, channels in RGB order, None if there is none that can be trusted."""
         if name is None:
             return None
         path = self._out / name
         try:
-            content = path.read_bytes() if name.endswith(SUFFIXES) and is_inside(path, self._out) else b""
-        except OSError:
+            content = path.read_bytes() if name.endswith(suffix) and is_inside(path, self._out) else b""
+        except (OSError, ValueError):
             notes.append(f"{name} is not shown: the file is missing.")
             return None
         if digest_of(content) != digest:
             notes.append(f"{name} is not shown: the file is not the one that the scan wrote.")
             return None
         # The overlay was turned when it was written; mask and scores have the pixel grid of the photo as stored.
-        turned = name.endswith(OVERLAY_SUFFIX)
+        turned = suffix == OVERLAY_SUFFIX
         size = (finding.width, finding.height)
         pixels = _decoded(content, upright_size(*size, finding.orientation) if turned else size)
-        if pixels is None:
-            notes.append(f"{name} is not shown: it is no picture of the image's size.")
+        if pixels is None or (str(pixels.dtype), pixels.shape[2:]) != _KINDS[suffix]:
+            notes.append(f"{name} is not shown: it is no such picture of the recorded size.")
             return None
         return self._prepared(pixels, 1 if turned else finding.orientation)
 
@@ -119,6 +125,8 @@ class PictureMaker:
 
 def _decoded(content: bytes, size: tuple[int, int]) -> NDArray[Any] | None:
     """Return a PNG's pixels; the header is looked at first, so that a record from a stranger cannot fill the memory."""
+    if not all(0 < side <= _LONGEST_SIDE for side in size):
+        return None
     if not content.startswith(_PNG_START + struct.pack(">II", *size)):
         return None
     try:

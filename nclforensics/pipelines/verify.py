@@ -12,31 +12,40 @@ import hashlib
 import random
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from nclforensics.data.images import sha256_of
-from nclforensics.errors import ConfigError, MissingInputError, WeightsMismatchError, WeightsMissingError
-from nclforensics.networks.weights import load_model
+from nclforensics.errors import (
+    DeviceUnavailableError,
+    MissingInputError,
+    UsageError,
+    WeightsMismatchError,
+    WeightsMissingError,
+)
+from nclforensics.networks.weights import bundled_models, load_model
 from nclforensics.pipelines.examination import Examiner
 from nclforensics.pipelines.outputs import MASK_SUFFIX, RESULTS_FILE, RUN_FILE, SUFFIXES
 from nclforensics.pipelines.record_checks import (
     as_calibrated,
     counts_difference,
     finding_difference,
+    inputs_difference,
+    list_difference,
     mask_difference,
     model_differences,
+    recorded_settings,
 )
 from nclforensics.pipelines.remote_inputs import InputReader, input_path, recorded_input
-from nclforensics.pipelines.resume import config_of, file_has_digest, parse_line, read_run
-from nclforensics.pipelines.run_document import digest_of_config, versions
+from nclforensics.pipelines.resume import file_has_digest, parse_line, read_run
+from nclforensics.pipelines.run_document import versions
 from nclforensics.pipelines.scan_engine import IMAGE_ERRORS
-from nclforensics.pipelines.scan_plan import PlannedImage, digest_of_paths
+from nclforensics.pipelines.scan_plan import PlannedImage
 from nclforensics.reports.scan_document import outcome_name
 from nclforensics.results import ScanFinding, SkippedImage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from nclforensics.networks.weights import LoadedModel
     from nclforensics.results import Outcome
@@ -131,7 +140,7 @@ def verify_run(
         counts[outcome_name(outcome)] += 1
         report()
     settings = _check_run(run, counts, model)
-    _check_completeness(paths, run, plan)
+    plan.add(list_difference(paths, run))
     for name in _unknown_outputs(out, known):
         outputs.add(f"{name} is in no record")
     again = _scan_again(chosen, run, model, note)
@@ -142,7 +151,7 @@ def verify_run(
 def _model_of(run: dict[str, Any], weights: str | None, *, needed: bool) -> tuple[LoadedModel | None, str | None]:
     """Return the model that the scan used, or None and why it is not here."""
     try:
-        model = load_model(run["model"].get("weights") if weights is None else weights)
+        model = _loaded(_recorded_weights(run) if weights is None else weights)
     except (WeightsMissingError, WeightsMismatchError) as error:
         if needed:
             raise
@@ -156,18 +165,36 @@ def _model_of(run: dict[str, Any], weights: str | None, *, needed: bool) -> tupl
     return model, None
 
 
+def _recorded_weights(run: dict[str, Any]) -> str | None:
+    """Return the model that the scan was told to use; as an input, a relative path starts in the scan's folder."""
+    named = run["model"].get("weights")
+    if named is None:
+        return None
+    return str(named) if named in bundled_models() else str(Path(run["working_folder"], str(named)))
+
+
+def _loaded(weights: str | None) -> LoadedModel:
+    try:
+        return load_model(weights)
+    except OSError as error:  # a name that is too long, or a folder that may not be entered
+        raise WeightsMissingError(
+            f"Expected a model at {weights}, cannot look there: {error.strerror}. Name it with --weights."
+        ) from error
+
+
 def _check_run(run: dict[str, Any], counts: Counter[str], model: LoadedModel | None) -> Check:
     """Check what run.json says: finished, settings with their digest, as many records, and what the model implies."""
     check = Check(name=RUN_FILE)
     status = run.get("status")
     check.add(None if status == "finished" else f"the scan is {status}, not finished: nclf scan --resume finishes it")
     check.add(counts_difference(counts, run))
-    try:
-        config = config_of(run)
-    except ConfigError:
+    check.add(inputs_difference(run))
+    settings = recorded_settings(run)
+    if settings is None:
         check.add("the settings are none of this version")
         return check
-    intact = digest_of_config(config) == run.get("config_sha256")
+    config, digest = settings
+    intact = digest == run.get("config_sha256")
     check.add(None if intact else "the settings do not have the digest recorded beside them")
     if model is not None:
         check.add("; ".join(model_differences(run, model, config)) or None)
@@ -196,15 +223,6 @@ def _outcomes(out: Path, run: dict[str, Any], records: Check) -> Iterator[Outcom
         records.add(None if same else f"{RESULTS_FILE} does not have the digest that {RUN_FILE} recorded at the end")
 
 
-def _check_completeness(paths: list[str], run: dict[str, Any], plan: Check) -> None:
-    if digest_of_paths(paths) == run.get("images_sha256"):
-        plan.add(None)
-        return
-    twice = {path for path in paths if paths.count(path) > 1} if len(set(paths)) < len(paths) else set()
-    detail = f"; twice: {', '.join(sorted(twice))}" if twice else ""
-    plan.add(f"expected the {run['images']} planned images once each, in order; found {len(paths)} records{detail}")
-
-
 def _input_difference(outcome: Outcome, run: dict[str, Any]) -> str | None:
     """Return what is different about an input; a skipped one that could not even be hashed proves nothing."""
     if outcome.sha256 is None:
@@ -212,8 +230,8 @@ def _input_difference(outcome: Outcome, run: dict[str, Any]) -> str | None:
     path = _place(outcome.path, run)
     try:
         return None if path.is_file() and sha256_of(path) == outcome.sha256 else f"{path} is missing or was changed"
-    except OSError as error:
-        return f"{path} cannot be read: {error.strerror}"
+    except (OSError, UsageError) as error:  # the latter: in no store that is known here
+        return f"{path} cannot be read: {getattr(error, 'strerror', None) or error}"
 
 
 def _place(path: str, run: dict[str, Any]) -> Path:
@@ -243,12 +261,20 @@ def _scan_again(chosen: list[Outcome], run: dict[str, Any], model: LoadedModel |
     if model is None:
         check.add(f"not possible: {note}")
         return check
-    config = config_of(run)
+    settings = recorded_settings(run)
+    if settings is None:
+        check.add("not possible: the settings are none of this version")
+        return check
+    config, digest = settings
+    try:
+        examiner = Examiner(as_calibrated(model, run) or model, config)
+    except (UsageError, DeviceUnavailableError) as error:
+        if isinstance(error, DeviceUnavailableError) and digest == run.get("config_sha256"):
+            raise
+        check.add(f"not possible: {error}")
+        return check
     # In a process of its own, as in a scan: what was skipped may be what a decoder crashes at.
-    with (
-        Examiner(as_calibrated(model, run), config) as examiner,
-        InputReader(1, max_pixels=config.max_pixels) as reader,
-    ):
+    with examiner, InputReader(1, max_pixels=config.max_pixels) as reader:
         for outcome in chosen:
             check.add(_difference_again(outcome, examiner, reader, run))
     return check
@@ -261,7 +287,7 @@ def _difference_again(outcome: Outcome, examiner: Examiner, reader: InputReader,
         loaded = reader.submit(_place(outcome.path, run)).result()
         image = PlannedImage(input_path(outcome.path), name)
         again, _ = examiner.conclude(image, loaded, examiner.localize(loaded))
-    except IMAGE_ERRORS as error:
+    except (*IMAGE_ERRORS, UsageError) as error:
         skipped = isinstance(outcome, SkippedImage)
         return None if skipped else f"{outcome.path} could not be scanned again: {error}"
     if isinstance(outcome, SkippedImage):

@@ -146,6 +146,7 @@ class Paper(FPDF):
 
 def _moment(text: str) -> datetime:
     try:
-        return datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
+        return moment.replace(tzinfo=moment.tzinfo or UTC)  # a scan writes it; local time may lie before the year 1
     except ValueError:
         return datetime.fromtimestamp(0, UTC)

@@ -10,6 +10,7 @@ import heapq
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from nclforensics.reports.field_types import check_fields
 from nclforensics.results import Calibration, Outcome, ScanFinding
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ class ScanDocument:
     model: str
     weights_sha256: str
     calibration: Calibration
-    config: dict[str, Any]
+    config: dict[str, str | int | float | bool | None]
     config_sha256: str
     device: str
     versions: dict[str, str | None]
@@ -192,10 +193,10 @@ def scan_document(
         run_sha256: Digest of `run.json`.
 
     Raises:
-        KeyError, TypeError: If `run` is not what this version writes.
+        KeyError, TypeError, ValueError: If `run` is not what this version writes.
     """
     model, setting = run["model"], run["threshold"]
-    return ScanDocument(
+    document = ScanDocument(
         schema_version=SCAN_REPORT_SCHEMA_VERSION,
         case=run["case"],
         operator=run["operator"],
@@ -206,7 +207,7 @@ def scan_document(
             Resumption(started=item["started"], operator=item["operator"], records_found=item["records_found"])
             for item in run["resumed"]
         ),
-        command=tuple(run["command"]),
+        command=_tuple(run["command"]),
         working_folder=run["working_folder"],
         inputs=tuple(NamedInput(**item) for item in run["inputs"]),
         planned=run["images"],
@@ -231,6 +232,10 @@ def scan_document(
         run_sha256=run_sha256,
         limits=LIMITS,
     )
+    check_fields(document)  # the renderers take the types for granted
+    if any("\0" in path for path in (document.working_folder, *(item.path for item in document.inputs))):
+        raise ValueError("expected paths, found a zero byte in one, which no path can hold")
+    return document
 
 
 def outcome_name(outcome: Outcome) -> str:
@@ -262,16 +267,32 @@ def rate_in_words(setting: Setting, calibration: Calibration) -> str:
 
 
 def recorded_calibration(table: Mapping[str, Any]) -> Calibration:
-    """Return the calibration that `run.json` records of the model that was used."""
-    return Calibration(
-        false_positive_rates=tuple(table["false_positive_rates"]),
-        thresholds=tuple(table["thresholds"]),
+    """Return the calibration that `run.json` records of the model that was used.
+
+    Raises:
+        KeyError, TypeError, ValueError: If the table is none that this version writes.
+    """
+    calibration = Calibration(
+        false_positive_rates=_tuple(table["false_positive_rates"]),
+        thresholds=_tuple(table["thresholds"]),
         min_region=table["min_region"],
         authentic=table["authentic"],
         source=table["source"],
         versions=table.get("versions", 1),
         largest_pixels=table.get("largest_pixels", 0),
     )
+    check_fields(calibration)
+    rates, thresholds = len(calibration.false_positive_rates), len(calibration.thresholds)
+    if rates != thresholds:
+        raise ValueError(f"expected a threshold for each false-positive rate, found {thresholds} for {rates}")
+    return calibration
+
+
+def _tuple(items: object) -> tuple[Any, ...]:
+    """Return a list of JSON; text would come apart into its letters."""
+    if not isinstance(items, list | tuple):
+        raise TypeError(f"expected a list, found {items!r:.80}")
+    return tuple(items)
 
 
 def _problems(run: Mapping[str, Any], *, counts: Mapping[str, int], unreadable: int) -> tuple[str, ...]:

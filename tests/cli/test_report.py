@@ -83,3 +83,11 @@ def test_a_page_cannot_be_piped(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_folder_that_is_no_scan_ends_with_11() -> None:
     """As a missing input does everywhere."""
     assert _report(".") == 11
+
+
+@pytest.mark.parametrize("kind", ["html", "csv", "json", "pdf"])
+def test_a_record_of_another_kind_ends_with_11(kind: str, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And in words, whatever the format."""
+    write_run(run, [make_finding()], case=123)
+    assert _report("out", "--format", kind) == 11
+    assert "Expected the record of a scan as this version of nclf writes it" in capsys.readouterr().err

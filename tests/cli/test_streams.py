@@ -12,6 +12,7 @@ import pytest
 
 from nclforensics.pipelines.outputs import encode_png
 from tests.factories import make_image
+from tests.scan_runs import make_skipped, write_run
 from tests.tiny_model import write_model
 
 FULL = Path("/dev/full")
@@ -97,3 +98,19 @@ def test_a_list_on_a_closed_stdin_ends_with_2(tmp_path: Path) -> None:
     done = _shell(["scan", "-", "--out", "out"], "<&-", folder=tmp_path)
     assert done.returncode == 2
     assert "stdin is closed" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("encoding", "arguments", "code"),
+    [("ascii", ["report", "--format", "csv", "--out", "-"], 0), ("latin-1", ["verify", "--sample", "0"], 20)],
+)
+def test_names_beyond_the_encoding_are_escaped(encoding: str, arguments: list[str], code: int, tmp_path: Path) -> None:
+    """The result is written all the same, and the command ends as it would anywhere."""
+    name = "\u65e5\u672c"
+    write_run(tmp_path / name, [make_skipped(f"{name}.jpg")])
+    command = [sys.executable, "-m", "nclforensics", arguments[0], name, *arguments[1:]]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run(command, capture_output=True, check=False, cwd=tmp_path, env=environment)  # noqa: S603
+    assert done.returncode == code
+    assert b"\\u65e5\\u672c" in done.stdout
+    assert b"Traceback" not in done.stderr

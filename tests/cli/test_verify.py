@@ -66,3 +66,20 @@ def test_quiet_tells_only_by_its_exit_code(capfd: pytest.CaptureFixture[str]) ->
     """And by nothing else, as long as all is well."""
     assert _run("verify", "out", "--quiet") == 0
     assert capfd.readouterr() == ("", "")
+
+
+def test_nothing_recorded_commands_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """Texts of a stranger's records are shown, and neither obeyed nor taken for a line of ours."""
+    run = json.loads(Path("out/run.json").read_text())
+    run["versions"]["torch"] = "\x1b[2J\nall is well"
+    Path("out/run.json").write_text(json.dumps(run))
+    assert _run("verify", "out", "--sample", "0") == 0
+    assert "torch \\x1b[2J\\nall is well; here" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("images", ["x", -5, 10**400, None], ids=lambda images: str(images)[:5])
+def test_any_number_of_images_is_looked_at(images: object) -> None:
+    """What is not the number of records is a difference."""
+    run = json.loads(Path("out/run.json").read_text())
+    Path("out/run.json").write_text(json.dumps({**run, "images": images}))
+    assert _run("verify", "out", "--sample", "0") == 20

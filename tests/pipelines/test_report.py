@@ -13,7 +13,7 @@ import pytest
 
 from nclforensics.errors import MissingInputError, OutputError
 from nclforensics.pipelines import report as module
-from nclforensics.pipelines.outputs import digest_of
+from nclforensics.pipelines.outputs import digest_of, encode_png
 from nclforensics.pipelines.report import ScanFolder, write_report
 from nclforensics.pipelines.report_pictures import PictureMaker
 from tests.scan_runs import HEIGHT, WIDTH, make_quiet_finding, make_skipped, write_run, write_scanned
@@ -276,8 +276,51 @@ def test_records_of_another_version_are_no_empty_report(run: Path) -> None:
         ScanFolder(run)
 
 
+CALIBRATION = {
+    "false_positive_rates": [0.01],
+    "thresholds": [0.9],
+    "min_region": 0.0,
+    "authentic": 100,
+    "source": "made up for tests",
+}
+
+
+def _calibrated(**changes: object) -> dict[str, Any]:
+    model = {"name": "tiny", "weights": None, "weights_sha256": "f" * 64}
+    return {"model": {**model, "calibration": {**CALIBRATION, **changes}}}
+
+
+def _setting(value: object) -> dict[str, Any]:
+    setting = {"value": value, "min_region": 0.0, "false_positive_rate": None, "authentic_images": None}
+    return {"threshold": setting}
+
+
 @pytest.mark.parametrize(
-    ("change", "fault"), [({"threshold": {}}, 'without "value"'), ({"host": 3}, "value of another kind")]
+    ("change", "fault"),
+    [
+        ({"threshold": {}}, 'without "value"'),
+        ({"host": 3}, "value of another kind"),
+        ({"case": 123}, 'for "case", found 123'),
+        ({"started": None}, 'expected str for "started"'),
+        ({"ended": 5}, 'for "ended"'),
+        ({"command": [1]}, 'for "command", found 1'),
+        ({"command": "nclf"}, "expected a list"),
+        ({"inputs": [{"path": "a", "images": "5"}]}, "expected int"),
+        ({"images": True}, "found True"),
+        ({"device": ["cpu"]}, 'for "device"'),
+        ({"config": {"tile": float("nan")}}, "found nan"),
+        ({"config": {"tile": []}}, r"config\.tile"),
+        ({"working_folder": "a\0b"}, "zero byte"),
+        ({"inputs": [{"path": "a\0b", "images": 1}]}, "zero byte"),
+        (_setting("0.9"), "expected float"),
+        (_setting(float("inf")), "found inf"),
+        (_setting(10**400), "expected float"),
+        (_calibrated(authentic="100"), 'expected int for "authentic"'),
+        (_calibrated(source=None), 'for "source"'),
+        (_calibrated(false_positive_rates=["a"]), "found 'a'"),
+        (_calibrated(false_positive_rates=[0.01, 0.05]), "found 1 for 2"),
+    ],
+    ids=lambda value: ascii(value)[:60],
 )
 def test_what_a_run_lacks_for_a_report_is_told(
     finding: ScanFinding, run: Path, change: dict[str, Any], fault: str
@@ -298,3 +341,69 @@ def test_a_report_cut_short_leaves_nothing(run: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         write_report(ScanFolder(run), "csv", report=break_off)
     assert _names(run) == before
+
+
+@pytest.mark.parametrize("kind", ["html", "csv", "json", "pdf"])
+def test_an_integer_may_stand_for_a_float(finding: ScanFinding, run: Path, kind: str) -> None:
+    """JSON does not tell 1 from 1.0."""
+    write_run(run, [finding], **_setting(1))
+    assert write_report(ScanFolder(run), kind).is_file()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"width": 2**40}, {"width": -1}, {"height": 0}, {"mask": "a\0.mask.png"}, {"mask": "\ud800.mask.png"}],
+    ids=ascii,
+)
+def test_a_record_that_no_mask_can_have_shows_none(
+    finding: ScanFinding, run: Path, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    """The page is made, and says what it does not show."""
+    inputs = [{"path": str(tmp_path / "photos"), "images": 1}]
+    write_run(run, [dataclasses.replace(finding, **change)], inputs=inputs)
+    (record,) = _records(write_report(ScanFolder(run), "html"))
+    assert "mask" not in record["pictures"]
+    assert any(".mask.png is not shown" in note for note in record["missing"])
+
+
+@pytest.mark.parametrize("path", ["a\0b.jpg", "\ud800.jpg", "no-such-store://a.jpg"], ids=ascii)
+def test_a_photo_that_can_be_nowhere_is_left_out(finding: ScanFinding, run: Path, path: str) -> None:
+    """As one that moved."""
+    write_run(run, [dataclasses.replace(finding, path=path)])
+    for kind in ("html", "pdf"):
+        assert write_report(ScanFolder(run), kind).is_file()
+    (record,) = _records(run / "report.html")
+    assert record["missing"][0].startswith("The photo is not shown")
+
+
+def test_a_photo_of_another_size_than_recorded_is_left_out(tmp_path: Path, run: Path) -> None:
+    """Neither is the outline of a mask drawn on it that fits the record only."""
+    mask = np.full((4, 4), 255, dtype=np.uint8)
+    content = encode_png(mask)
+    (run / "b.mask.png").write_bytes(content)
+    changes = {"width": 4, "height": 4, "mask": "b.mask.png", "mask_sha256": digest_of(content)}
+    finding = write_scanned(tmp_path / "photos", run, "a.png", **changes)
+    pictures = PictureMaker(run, "", side=60).of(finding)
+    assert (pictures.photo, pictures.overlay) == (None, None)
+    assert pictures.mask is not None
+
+
+@pytest.mark.parametrize("field", ["mask", "overlay", "score_map"])
+def test_an_output_of_another_kind_is_not_shown(finding: ScanFinding, run: Path, field: str) -> None:
+    """A grey overlay, a mask in colour: nothing that a scan writes, whatever its digest says."""
+    suffix = {"mask": ".mask.png", "overlay": ".overlay.png", "score_map": ".score.png"}[field]
+    pixels = np.zeros((HEIGHT, WIDTH) if field == "overlay" else (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    (run / f"b{suffix}").write_bytes(encode_png(pixels))
+    changes: dict[str, Any] = {field: f"b{suffix}", f"{field}_sha256": digest_of(encode_png(pixels)), "regions": ()}
+    pictures = PictureMaker(run, "", side=60).of(dataclasses.replace(finding, **changes))
+    assert getattr(pictures, field) is None
+    assert pictures.notes == (f"b{suffix} is not shown: it is no such picture of the recorded size.",)
+
+
+@pytest.mark.parametrize("ended", ["never", "0001-01-01"])
+def test_a_time_that_is_none_is_shown_as_text(finding: ScanFinding, run: Path, ended: str) -> None:
+    """Be it of characters that cannot even be stored, or before the first year."""
+    write_run(run, [finding], started="\ud800<b>", ended=ended)
+    for kind in ("html", "csv", "json", "pdf"):
+        assert write_report(ScanFolder(run), kind).is_file()
+    assert r"\ud800&lt;b&gt;" in (run / "report.html").read_text()

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nclforensics.errors import MissingInputError
+from nclforensics.errors import DeviceUnavailableError, MissingInputError, WeightsMissingError
 from nclforensics.networks import weights
 from nclforensics.networks.weights import LoadedModel, load_model
 from nclforensics.pipelines.outputs import digest_of, encode_png
+from nclforensics.pipelines.record_checks import list_difference, recorded_settings
+from nclforensics.pipelines.run_document import Custody
 from nclforensics.pipelines.verify import Check, Verification, verify_run
 from nclforensics.results import SkippedImage
 from tests.factories import make_image
@@ -54,7 +57,7 @@ def test_an_untouched_scan_is_as_recorded(out: Path) -> None:
     before = contents(out)
     verification = verify_run(out, sample=2)
     assert {check.name: check.checked for check in verification.checks} == {
-        "run.json": 4,
+        "run.json": 5,
         "list of images": 1,
         "records": 6,
         "inputs": 5,
@@ -164,6 +167,30 @@ def _change_calibration(out: Path) -> None:
     _change_run(out, model={**model, "calibration": {**model["calibration"], "source": "the best photos"}})
 
 
+def _change_model_name(out: Path) -> None:
+    model = json.loads((out / "run.json").read_text())["model"]
+    _change_run(out, model={**model, "name": "a better one"})
+
+
+def _change_number_of_images(out: Path) -> None:
+    inputs = json.loads((out / "run.json").read_text())["inputs"]
+    _change_run(out, images=9, inputs=[{**inputs[0], "images": 9}])
+
+
+def _change_images_of_input(out: Path) -> None:
+    inputs = json.loads((out / "run.json").read_text())["inputs"]
+    _change_run(out, inputs=[{**inputs[0], "images": 9}])
+
+
+def _change_kind_of_images(out: Path) -> None:
+    inputs = json.loads((out / "run.json").read_text())["inputs"]
+    _change_run(out, inputs=[{**inputs[0], "images": "5"}])
+
+
+def _change_device(out: Path) -> None:
+    _change_run(out, device="cuda:0 (NVIDIA H100 80GB HBM3)")
+
+
 def _leave_running(out: Path) -> None:
     run = json.loads((out / "run.json").read_text())
     (out / "run.json").write_text(json.dumps({**run, "status": "running"}))
@@ -186,6 +213,11 @@ def _leave_running(out: Path) -> None:
         (_skip_record, {"run.json": 1}),
         (_change_error_rate, {"run.json": 1}),
         (_change_calibration, {"run.json": 1}),
+        (_change_model_name, {"run.json": 1}),
+        (_change_number_of_images, {"list of images": 1}),
+        (_change_images_of_input, {"run.json": 1}),
+        (_change_kind_of_images, {"run.json": 1}),
+        (_change_device, {"findings": 4}),
         (_change_settings, {"run.json": 2, "findings": 4}),
         (_leave_running, {"run.json": 1}),
     ],
@@ -197,6 +229,87 @@ def test_a_change_is_found(out: Path, change: Callable[[Path], None], found: dic
     verification = verify_run(out, sample=0)
     assert _differing(verification) == found
     assert all(_check(verification, name).examples for name in found)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"authentic": 1_000_000, "false_positive_rates": [0.01, 0.05, 0.1]},
+        {"authentic": 1_000_000, "false_positive_rates": ["a", "b"]},
+        {"authentic": 1_000_000, "thresholds": None},
+        {"authentic": "a million"},
+    ],
+    ids=str,
+)
+def test_a_calibration_that_is_no_table_is_a_difference(out: Path, change: dict[str, Any]) -> None:
+    """Else a false claim would only have to be malformed too to be compared with nothing."""
+    model = json.loads((out / "run.json").read_text())["model"]
+    _change_run(out, model={**model, "calibration": {**model["calibration"], **change}})
+    verification = verify_run(out, sample=1)
+    assert _differing(verification) == {"run.json": 1}
+    assert "calibration is no table of this version" in _check(verification, "run.json").examples[0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"max_pixels": "x"},
+        {"threshold": 7},
+        {"threshold": float("nan")},
+        {"min_region": 10**400},
+        {"tile": 16},
+        {"device": "cuda:99"},
+        {"device": "abacus"},
+    ],
+    ids=lambda change: str(change)[:30],
+)
+def test_settings_that_cannot_be_used_are_differences(out: Path, change: dict[str, Any]) -> None:
+    """They are told in the table, together with everything else; nothing was wrong with the command."""
+    config = json.loads((out / "run.json").read_text())["config"]
+    _change_run(out, config={**config, **change})
+    verification = verify_run(out, sample=1)
+    assert {"run.json", "scanned again"} <= _differing(verification).keys()
+    assert "not possible" in _check(verification, "scanned again").examples[0]
+
+
+def test_a_device_that_is_not_here_is_no_difference(out: Path) -> None:
+    """The settings are those of the scan, so this machine is the wrong one to repeat it."""
+    config = json.loads((out / "run.json").read_text())["config"]
+    _change_run(out, config={**config, "device": "cuda:99"})
+    settings = recorded_settings(json.loads((out / "run.json").read_text()))
+    assert settings is not None
+    _change_run(out, config_sha256=settings[1])
+    with pytest.raises(DeviceUnavailableError):
+        verify_run(out, sample=1)
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({"mask": "a\0.mask.png"}, {"outputs": 2}),
+        ({"path": "\ud800.png"}, {"inputs": 1, "list of images": 1, "scanned again": 1}),
+        ({"path": "a\0.png"}, {"inputs": 1, "list of images": 1, "scanned again": 1}),
+        ({"path": "no-such-store://a.png"}, {"inputs": 1, "list of images": 1, "scanned again": 1}),
+    ],
+    ids=ascii,
+)
+def test_names_that_no_file_can_have_are_differences(
+    out: Path, change: dict[str, Any], found: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever writes a record may write anything."""
+    _change_records(out, 0, lambda record: {**record, **change})
+    sampled = 1 if "scanned again" in found else 0
+    monkeypatch.setattr("nclforensics.pipelines.verify.random.Random.randint", lambda *_: 10**6)  # draws the first
+    assert _differing(verify_run(out, sample=sampled)) == found
+
+
+def test_records_that_are_twice_are_named_in_no_time() -> None:
+    """Each path is counted once, however many there are: a million records are no reason to wait for days."""
+    start = time.perf_counter()
+    difference = list_difference([*map(str, range(40_000)), "7"], {"images": 40_000})
+    assert difference is not None
+    assert difference.endswith("found 40001 records; twice: 7")
+    assert time.perf_counter() - start < 5
 
 
 def test_a_forged_record_does_not_survive_the_sample(out: Path) -> None:
@@ -287,6 +400,26 @@ def test_a_relative_input_is_found_from_anywhere(
     scan_folder(model, photos.relative_to(tmp_path), tmp_path / "out")
     monkeypatch.chdir("/")
     assert _differing(verify_run(tmp_path / "out", sample=1)) == {}
+
+
+def test_relative_weights_are_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Like inputs, they are relative to the folder that the scan ran in; a bundled model's name stays one."""
+    photos = write_photos(tmp_path / "photos", count=1)
+    monkeypatch.chdir(tmp_path)
+    for number, named in enumerate((str(write_model(tmp_path / "m").relative_to(tmp_path)), weights.DEFAULT_MODEL)):
+        scan_folder(load_model(named), photos, tmp_path / f"out{number}", custody=Custody(weights=named))
+    monkeypatch.chdir("/")
+    for number in range(2):
+        verification = verify_run(tmp_path / f"out{number}", sample=1)
+        assert (_differing(verification), verification.notes) == ({}, ())
+
+
+def test_weights_with_a_name_that_is_too_long_are_missing(out: Path) -> None:
+    """As any that are not there."""
+    model = json.loads((out / "run.json").read_text())["model"]
+    _change_run(out, model={**model, "weights": "m" * 5000})
+    with pytest.raises(WeightsMissingError, match="--weights"):
+        verify_run(out, sample=1)
 
 
 def test_changed_versions_are_told(out: Path) -> None:

@@ -1,0 +1,28 @@
+"""Messages on stderr."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from nclforensics.cli.app import main
+from nclforensics.cli.console import print_error, print_note
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_messages_keep_their_lines_and_no_other_control(capsys: pytest.CaptureFixture[str]) -> None:
+    """A message may have several lines; a name in it cannot recolour the terminal or hide what follows."""
+    print_error("two\nlines \x1b[31m")
+    print_note("one \u202e")
+    assert capsys.readouterr().err == "nclf: two\nlines \\x1b[31m\none \\u202e\n"
+
+
+@pytest.mark.parametrize("command", ["verify", "report"])
+def test_a_hostile_folder_is_named_harmlessly(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its name is part of the error."""
+    with pytest.raises(SystemExit, match="11"):
+        main([command, str(tmp_path / "a\x1b[2J")])
+    assert "a\\x1b[2J" in capsys.readouterr().err
