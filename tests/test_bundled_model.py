@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from pathlib import Path
 from typing import get_args
 
@@ -13,6 +14,7 @@ import torch
 
 from nclforensics.cli.app import main
 from nclforensics.cli.options import TileOption
+from nclforensics.config import load_config
 from nclforensics.data.images import image_size, read_mask
 from nclforensics.data.manifest import ImagePair, read_manifest
 from nclforensics.errors import UsageError
@@ -42,6 +44,14 @@ def test_the_help_says_what_the_smallest_tile_is() -> None:
     Localizer(network, device=torch.device("cpu"), tile=int(stated))
     with pytest.raises(UsageError, match=f"at least {stated} pixels"):
         Localizer(network, device=torch.device("cpu"), tile=int(stated) - 1)
+
+
+def test_the_wheel_brings_the_default_model_and_the_one_it_began_from() -> None:
+    """So its training can be repeated, and what the version before scanned be verified."""
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    began_from = load_config(ROOT / "models" / DEFAULT_MODEL / "config.toml").train.initial
+    expected = {f"models/{name}": f"nclforensics/models/{name}" for name in (DEFAULT_MODEL, began_from)}
+    assert wheel["force-include"] == expected
 
 
 def _pairs(*, authentic: bool) -> list[ImagePair]:

@@ -181,7 +181,7 @@ def find_model(spec: str | Path | None = None) -> Path:
     available = ", ".join(bundled_models()) or "none (the models folder of this installation is empty)"
     raise WeightsMissingError(
         f'Expected a model named "{wanted}" or a folder {wanted} with {MANIFEST_FILE}, found neither. '
-        f"Bundled models: {available}."
+        f"Bundled models: {available}. Older ones are in the folder models of the source repository."
     )
 
 

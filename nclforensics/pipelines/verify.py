@@ -166,10 +166,14 @@ def _model_of(run: dict[str, Any], weights: str | None, *, needed: bool) -> tupl
 
 
 def _recorded_weights(run: dict[str, Any]) -> str | None:
-    """Return the model that the scan was told to use; as an input, a relative path starts in the scan's folder."""
+    """Return the model that the scan was told to use; as an input, a relative path starts in the scan's folder.
+
+    Where it was told nothing, it used the default model of its version, which may be bundled with this one too.
+    """
     named = run["model"].get("weights")
     if named is None:
-        return None
+        named = run["model"]["name"]
+        return str(named) if named in bundled_models() else None
     return str(named) if named in bundled_models() else str(Path(run["working_folder"], str(named)))
 
 

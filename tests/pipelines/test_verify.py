@@ -414,6 +414,19 @@ def test_relative_weights_are_found_from_anywhere(tmp_path: Path, monkeypatch: p
         assert (_differing(verification), verification.notes) == ({}, ())
 
 
+def test_a_scan_with_a_former_default_model_is_verified_with_it(
+    model: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was told none, and that model is still bundled under its name."""
+    photos = write_photos(tmp_path / "photos", count=1)
+    scan_folder(model, photos, tmp_path / "out", custody=Custody(weights=None))
+    (tmp_path / "models" / weights.DEFAULT_MODEL).rename(tmp_path / "models" / model.name)
+    monkeypatch.setattr(weights, "DEFAULT_MODEL", "newer")
+    write_model(tmp_path / "models" / "newer", seed=1)
+    verification = verify_run(tmp_path / "out", sample=1)
+    assert (_differing(verification), verification.notes) == ({}, ())
+
+
 def test_weights_with_a_name_that_is_too_long_are_missing(out: Path) -> None:
     """As any that are not there."""
     model = json.loads((out / "run.json").read_text())["model"]
