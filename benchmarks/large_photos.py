@@ -1,17 +1,21 @@
 """What a model makes of photos much larger than those that it was calibrated on.
 
-    python -m benchmarks.large_photos PHOTOS [--weights MODEL] [--splices 32] [--seed 0] [--as-if-small]
+    python -m benchmarks.large_photos PHOTOS [--only CSV] [--weights MODEL] [--splices 32] [--seed 0] [--as-if-small]
 
-PHOTOS is a folder of authentic photos, none of which was edited in a part. Each is scanned as it is. Then splices are
-made: a piece of 3 to 15 % of a photo's area, with a soft border, from another photo that may have been resized and
-saved as JPEG before; saved as JPEG at 90 to 98. Hosts are photos of more than four times the pixels of the largest one
-that the model was calibrated on, cut to 2400 pixels a side. Counted are the images that show a region, and the splices
-whose regions are the right ones: f1 above 0.5. `--as-if-small` scans them as images of any size are scanned.
+PHOTOS is a folder of authentic photos, none of which was edited in a part, or, with `--only`, one that holds them
+among other pictures: unpack the packages that `benchmarks/large_photos.csv` names, of which it lists the photographs
+by their SHA-256. Each is scanned as it is. Then splices are made: a piece of 3 to 15 % of a photo's area, with a soft
+border, from another photo that may have been resized and saved as JPEG before; saved as JPEG at 90 to 98. Hosts are
+photos of more than four times the pixels of the largest one that the model was calibrated on, cut to 2400 pixels a
+side. Counted are the images that show a region, and the splices whose regions are the right ones: f1 above 0.5.
+`--as-if-small` scans them as images of any size are scanned.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+import hashlib
 from collections import defaultdict
 from itertools import pairwise
 from pathlib import Path
@@ -48,6 +52,7 @@ def main() -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path, metavar="PHOTOS")
+    parser.add_argument("--only", type=Path, metavar="CSV", help="a list with the column sha256: only these photos")
     parser.add_argument("--weights", help="a model, as for nclf scan")
     parser.add_argument("--splices", type=int, default=32)
     parser.add_argument("--seed", type=int, default=0)
@@ -58,10 +63,29 @@ def main() -> None:
         model.network.calibrated_pixels = 0
     localizer = Localizer(model.network, device=torch.device("cpu"))
     paths = sorted(path for path in arguments.photos.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if arguments.only is not None:
+        paths = listed(paths, arguments.only)
     sizes = print_authentic(model, localizer, paths)
     largest = model.calibration.largest_pixels
     hosts = [path for path, pixels in zip(paths, sizes, strict=True) if is_much_larger(pixels, largest)]
     print_splices(model, localizer, splices(hosts, arguments.splices, arguments.seed))
+
+
+def listed(paths: list[Path], only: Path) -> list[Path]:
+    """Return the photos of a list, in its order, the first of equal files each.
+
+    Raises:
+        FileNotFoundError: If one of them is not there; the message names it.
+    """
+    found = {hashlib.sha256(path.read_bytes()).hexdigest(): path for path in reversed(paths)}
+    with only.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        if row["sha256"] not in found:
+            raise FileNotFoundError(
+                f"Expected {row['file']} of {row['package']} among the photos, found no such bytes."
+            )
+    return [found[row["sha256"]] for row in rows]
 
 
 def print_authentic(model: LoadedModel, localizer: Localizer, paths: list[Path]) -> list[int]:
