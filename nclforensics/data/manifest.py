@@ -67,9 +67,10 @@ def load_manifest(folder_or_csv: Path) -> LoadedSet:
     """Read a manifest: a CSV file with the columns image, mask and authentic.
 
     Paths are relative to the file. `authentic` is 1 or 0; where the column is missing, an image without mask is
-    authentic. The columns mask_rule, kind and group, all optional, hold the attributes of `ImagePair` with these names.
-    Where group is missing or empty, the hashes in a column photos take its place: sets of `nclf forge` had no group
-    once. Any other column is ignored.
+    authentic; one of `mask` and `authentic` has to be there. The columns mask_rule, kind and group, all optional, hold
+    the attributes of `ImagePair` with these names. Where group is missing or empty, the hashes in a column photos take
+    its place: sets of `nclf forge` had no group once. Any other column is ignored. Names of columns may be in capitals
+    or have blanks around.
 
     Raises:
         MissingInputError: If there is no such file.
@@ -80,10 +81,13 @@ def load_manifest(folder_or_csv: Path) -> LoadedSet:
         raise MissingInputError(f"Expected a manifest at {path}, found no such file.")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file, restval=""))
+            reader = csv.DictReader(file, restval="")
+            # " mask" or "Mask" is that column too: passed over, every forgery would count as authentic.
+            reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
+            rows = list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"{path} is not a CSV file in UTF-8: {error}.") from error
-    if not rows or "image" not in rows[0]:
+    if not rows or "image" not in rows[0] or not rows[0].keys() & {"mask", "authentic"}:
         found = ", ".join(map(str, rows[0])) if rows else "no rows"
         raise DatasetError(f"Expected a CSV with the columns {', '.join(_COLUMNS)} in {path}, found {found}.")
     pairs = [_pair_of_row(row, path, line=number) for number, row in enumerate(rows, start=2)]

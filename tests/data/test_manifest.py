@@ -40,6 +40,15 @@ def test_manifest_is_read_relative_to_its_folder(tmp_path: Path) -> None:
     assert [load_manifest(place).name for place in (tmp_path, path)] == [str(tmp_path), str(path)]
 
 
+def test_columns_are_known_in_any_case_and_with_blanks_around(tmp_path: Path) -> None:
+    """A column that was not recognized would turn every forgery into an authentic image, without a word."""
+    touch(tmp_path, "a.jpg", "a.png")
+    write(tmp_path, "image, Mask,AUTHENTIC ,Mask_Rule", "a.jpg,a.png,0,dark")
+    assert read_manifest(tmp_path) == [
+        ImagePair(tmp_path / "a.jpg", tmp_path / "a.png", authentic=False, mask_rule="dark")
+    ]
+
+
 def test_written_manifest_reads_back(tmp_path: Path) -> None:
     """Names with commas, quotes and leading signs survive; paths outside the folder become absolute."""
     inside = tmp_path / "set"
@@ -126,9 +135,10 @@ def test_every_fault_of_a_list_is_reported_and_the_rest_is_kept(tmp_path: Path) 
         (("image,mask,authentic", ",m.png,0"), "line 2, found nothing"),
         (("image,mask,authentic,mask_rule", "a.jpg,m.png,0,white"), 'line 2, found "white"'),
         (("file,mask", "a.jpg,m.png"), "found file, mask"),
+        (("image,gt", "a.jpg,m.png"), "found image, gt"),
         (("image,mask,authentic",), "found no rows"),
     ],
-    ids=["no-mask", "twice", "no-image", "nul", "mask-gone", "word", "blank", "rule", "columns", "empty"],
+    ids=["no-mask", "twice", "no-image", "nul", "mask-gone", "word", "blank", "rule", "columns", "gt", "empty"],
 )
 def test_faulty_manifest_is_refused(tmp_path: Path, lines: tuple[str, ...], message: str) -> None:
     """Every fault stops the reading and is named."""
