@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -174,6 +175,30 @@ def test_tiff_without_a_rule_is_refused(tmp_path: Path, stored: NDArray[Any], re
     tifffile.imwrite(path, stored)
     with pytest.raises(UnreadableImageError, match=reason):
         read_image(path)
+
+
+@pytest.mark.parametrize("compression", [None, "deflate"])
+def test_tiff_of_another_colour_model_is_refused(tmp_path: Path, compression: str | None) -> None:
+    """CIE L*a*b* has no rule here, packed or not; libtiff would convert it by its own, without a note."""
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, IMAGE, photometric="cielab", compression=compression)
+    with pytest.raises(UnreadableImageError, match="colour model CIELAB is not supported"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("red_first", [False, True])
+def test_bmp_of_32_bits_keeps_its_colours(tmp_path: Path, red_first: bool) -> None:  # noqa: FBT001 - a case
+    """Bit fields behind the shortest header name the order of the colours; one that is not read is refused."""
+    fields = (0xFF, 0xFF00, 0xFF0000) if red_first else (0xFF0000, 0xFF00, 0xFF)
+    pixels = np.dstack([IMAGE if red_first else IMAGE[:, :, ::-1], np.full((30, 41, 1), 255, np.uint8)])
+    header = struct.pack("<2sIHHI", b"BM", 66 + pixels.size, 0, 0, 66)
+    header += struct.pack("<IiiHHIIiiII3I", 40, 41, -30, 1, 32, 3, pixels.size, 0, 0, 0, 0, *fields)
+    (tmp_path / "a.bmp").write_bytes(header + pixels.tobytes())
+    if red_first:
+        with pytest.raises(UnreadableImageError, match="another order than blue, green, red"):
+            read_image(tmp_path / "a.bmp")
+    else:
+        assert np.array_equal(IMAGE, read_image(tmp_path / "a.bmp").pixels)
 
 
 def test_wrong_suffix_is_noted(tmp_path: Path) -> None:

@@ -10,8 +10,10 @@ from nclforensics.errors import UnreadableImageError
 
 SUFFIXES: Final = frozenset({".bmp", ".dib"})
 
-_OS2_HEADER: Final = 12
-_FIXED_SIZE: Final = {0, 3}  # plain and bit fields; run-length data has no fixed size
+_OS2_HEADER, _FIRST_HEADER = 12, 40
+_BIT_FIELDS: Final = 3
+_FIXED_SIZE: Final = {0, _BIT_FIELDS}  # run-length data has no fixed size
+_BLUE_FIRST: Final = (0xFF0000, 0xFF00, 0xFF)  # bit fields of red, green and blue
 
 
 def recognizes(data: bytes) -> bool:
@@ -23,7 +25,7 @@ def read_header(data: bytes) -> Header:
     """Return what a BMP declares.
 
     Raises:
-        UnreadableImageError: If there is less pixel data than that needs.
+        UnreadableImageError: If there is less pixel data than that needs, or its colours are in an unusual order.
     """
     (pixels_at, header_size) = struct.unpack_from("<II", data, 10)
     if header_size == _OS2_HEADER:
@@ -34,4 +36,9 @@ def read_header(data: bytes) -> Header:
     needed = pixels_at + (abs(width) * bits + 31) // 32 * 4 * abs(height)
     if compression in _FIXED_SIZE and needed > len(data):
         raise UnreadableImageError(f"the BMP data stops after {len(data)} of {needed} bytes")
+    # OpenCV does not look at the fields of 32 bits that stand behind a header of this size, and would swap colours.
+    if (header_size, bits, compression) == (_FIRST_HEADER, 32, _BIT_FIELDS):
+        fields = struct.unpack_from("<3I", data, 14 + _FIRST_HEADER)
+        if fields != _BLUE_FIRST:
+            raise UnreadableImageError("BMP of 32 bits in another order than blue, green, red is not supported")
     return Header("BMP", abs(width), abs(height))

@@ -40,6 +40,8 @@ _CONVERSIONS: Final = {  # what reading a colour model other than grey and RGB t
     "YCBCR": ("YCbCr converted to RGB",),
 }
 
+_COLOUR_MODELS: Final = {"MINISBLACK", "RGB", *_CONVERSIONS}  # libtiff converts others too, by rules of its own
+
 # Without a handler of its own, tifffile's complaints about damaged files would land on our stderr.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
@@ -113,7 +115,8 @@ def _has_next_page(page: tifffile.TiffPage) -> bool:
 def _decode_page(data: bytes, page: Any) -> tuple[NDArray[Any], tuple[str, ...]]:  # noqa: ANN401 - tifffile's page
     kind = _colour_model(page)
     notes = _CONVERSIONS.get(kind, ())
-    if page.axes not in {"YX", "YXS", "SYX"} or (kind == "PALETTE" and page.colormap is None):
+    known = kind in _COLOUR_MODELS and not (kind == "PALETTE" and page.colormap is None)
+    if page.axes not in {"YX", "YXS", "SYX"} or not known:
         raise UnreadableImageError(f"TIFF page of axes {page.axes} and colour model {kind} is not supported")
     if page.compression == _UNCOMPRESSED and kind != "YCBCR" and page.bitspersample in _WHOLE_BITS:
         samples = page.asarray()
