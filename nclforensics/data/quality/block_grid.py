@@ -86,9 +86,13 @@ def _votes(planes: list[Luma]) -> NDArray[np.int64]:
 
 
 def _votes_of_strips(differences: Luma) -> NDArray[np.int64]:
-    """Return how many strips of rows have their largest mean difference in each column modulo 8, shape (8,)."""
+    """Return how many strips of rows have their largest mean difference in each column modulo 8, shape (8,).
+
+    A strip of one colour, of a white margin or a black bar, has none and does not vote.
+    """
     strips, periods = differences.shape[0] // _STRIP, differences.shape[1] // BLOCK
     if not strips or not periods:
         return np.zeros(BLOCK, np.int64)
     cut = differences[: strips * _STRIP, : periods * BLOCK].reshape(strips, _STRIP, periods, BLOCK)
-    return np.bincount(cut.mean(axis=(1, 2)).argmax(axis=1), minlength=BLOCK)
+    means = cut.mean(axis=(1, 2))
+    return np.bincount(means.argmax(axis=1)[means.any(axis=1)], minlength=BLOCK)

@@ -45,3 +45,13 @@ def test_few_strips_convince_nobody(shape: tuple[int, int]) -> None:
     """Three strips may agree by chance."""
     cropped = saved(make_texture(), 75)[3:, 5:][: shape[0], : shape[1]]
     assert find_grid(cropped) == (0, 0)
+
+
+def test_strips_of_one_colour_do_not_vote() -> None:
+    """A page, or a picture between margins, was not cropped for its white."""
+    assert find_grid(np.full((300, 400, 3), 255, np.uint8)) == (0, 0)
+    picture = saved(make_texture(), 75)
+    for corner in ((0, 0), (3, 5)):
+        down, right = (-start % 8 for start in corner)
+        for margins in (((400, 400), (0, 0), (0, 0)), ((0, 0), (400, 400), (0, 0))):
+            assert find_grid(np.pad(picture[down:, right:], margins, constant_values=255)) == corner
