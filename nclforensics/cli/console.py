@@ -42,10 +42,17 @@ def print_result(text: str) -> None:
 
 
 def print_table(table: Table, *, to_stdout: bool = False) -> None:
-    """Draw a rich table on stderr, or on stdout where it is the result; errors are then those of `print_result`."""
+    """Draw a rich table on stderr, or on stdout where it is the result; errors are then those of `print_result`.
+
+    Its title, a text or none, is a line above it, for the table would break a path in it; no text is taken for markup.
+    """
     from rich.console import Console  # noqa: PLC0415 - keeps `nclf --help` quick
 
-    Console(stderr=not to_stdout, highlight=False).print(table)
+    console = Console(stderr=not to_stdout, highlight=False, markup=False, emoji=False)
+    if table.title is not None:
+        console.print(table.title, style="table.title", soft_wrap=True)
+        table.title = None
+    console.print(table)
 
 
 def progress(items: Iterable[Item], *, total: int | None, unit: str, quiet: bool = False) -> Iterator[Item]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from rich.table import Table
 
 from nclforensics.cli.app import main
-from nclforensics.cli.console import print_error, print_note
+from nclforensics.cli.console import print_error, print_note, print_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,6 +19,19 @@ def test_messages_keep_their_lines_and_no_other_control(capsys: pytest.CaptureFi
     print_error("two\nlines \x1b[31m")
     print_note("one \u202e")
     assert capsys.readouterr().err == "nclf: two\nlines \\x1b[31m\none \\u202e\n"
+
+
+@pytest.mark.parametrize("to_stdout", [False, True])
+def test_a_path_over_a_table_is_shown_as_it_is(to_stdout: bool, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: FBT001 - a case
+    """In one piece, however narrow the table, and with what rich would take for markup, or for a fault in it."""
+    path = f"/case/{'long/' * 30}masks[red] :warning: x[/b]"
+    table = Table("n", title=f"Scanned into {path}", title_justify="left")
+    table.add_row("[/b] :warning:")
+    print_table(table, to_stdout=to_stdout)
+    captured = capsys.readouterr()
+    lines = (captured.out if to_stdout else captured.err).splitlines()
+    assert lines[0] == f"Scanned into {path}"
+    assert "[/b] :warning:" in lines[4]
 
 
 @pytest.mark.parametrize("command", ["verify", "report"])
