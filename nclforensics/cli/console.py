@@ -44,7 +44,8 @@ def print_result(text: str) -> None:
 def print_table(table: Table, *, to_stdout: bool = False) -> None:
     """Draw a rich table on stderr, or on stdout where it is the result; errors are then those of `print_result`.
 
-    Its title, a text or none, is a line above it, for the table would break a path in it; no text is taken for markup.
+    Its title, a text or none, is a line above it, for the table would break a path in it; no text is taken for markup,
+    and what is too long for a column goes on below, for the end of a path tells most.
     """
     from rich.console import Console  # noqa: PLC0415 - keeps `nclf --help` quick
 
@@ -52,6 +53,8 @@ def print_table(table: Table, *, to_stdout: bool = False) -> None:
     if table.title is not None:
         console.print(table.title, style="table.title", soft_wrap=True)
         table.title = None
+    for column in table.columns:
+        column.overflow = "fold"
     console.print(table)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from rich.table import Table
+from rich.text import Text
 
 from nclforensics.cli.app import main
 from nclforensics.cli.console import print_error, print_note, print_table
@@ -32,6 +33,19 @@ def test_a_path_over_a_table_is_shown_as_it_is(to_stdout: bool, capsys: pytest.C
     lines = (captured.out if to_stdout else captured.err).splitlines()
     assert lines[0] == f"Scanned into {path}"
     assert "[/b] :warning:" in lines[4]
+
+
+def test_a_long_path_in_a_table_is_shown_to_its_end(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of many photos in one deep folder the beginnings of the paths are alike."""
+    monkeypatch.setenv("COLUMNS", "60")
+    path = f"/case/{'long/' * 20}IMG_20261128.jpg"
+    table = Table("image", "regions")
+    table.add_row(Text(path), "1 region, 6.6% of the area")
+    print_table(table)
+    rows = [line.split("│")[1].strip() for line in capsys.readouterr().err.splitlines() if "│" in line]
+    assert "".join(rows) == path
 
 
 @pytest.mark.parametrize("command", ["verify", "report"])
