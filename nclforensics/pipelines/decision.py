@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # Below this side the network sees a handful of patches, and no photo so small was ever calibrated on.
 SMALLEST_SIDE: Final = 64
-# At and below it the model finds little more than a quarter of what it finds without compression (docs/decision.md).
+# At and below it the model finds two fifths, and less, of what it finds without compression (docs/decision.md).
 HEAVY_COMPRESSION: Final = 75
 
 # What every model's thresholds were measured in; another number format gives other scores (docs/export.md).
