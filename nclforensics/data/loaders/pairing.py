@@ -16,7 +16,7 @@ from nclforensics.data.loaded_set import Anomaly, BenchmarkFacts, LoadedSet
 from nclforensics.errors import DatasetError, UnreadableImageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from nclforensics.data.manifest import ImagePair
@@ -168,13 +168,22 @@ def finished_set(
         DatasetError: If there is no pair.
     """
     ordered = tuple(sorted(pairs, key=lambda pair: (pair.authentic, natural_key(pair.image))))
-    if not ordered:
-        raise unknown_layout(facts, root, "image that could be used")
     found = list(anomalies)
+    if not ordered:
+        raise unknown_layout(facts, root, f"image that could be used{_why(found)}")
     named = {anomaly.path for anomaly in found if anomaly.path is not None}
     found += _strays(ordered, named.union(left_out))
     found += count_anomalies(facts, ordered)
     return LoadedSet(facts.name, root, ordered, tuple(found), facts)
+
+
+def _why(found: Sequence[Anomaly]) -> str:
+    """Return what was wrong with the files that could not be used, by the first of them."""
+    files = [anomaly for anomaly in found if anomaly.path is not None]
+    if not files:
+        return ""
+    first = files[0]
+    return f" ({len(files)} could not; {first.path}: {first.message.rstrip('.')})"
 
 
 def count_anomalies(facts: BenchmarkFacts, pairs: Iterable[ImagePair]) -> list[Anomaly]:

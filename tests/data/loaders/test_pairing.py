@@ -133,6 +133,14 @@ def test_set_without_pairs_is_refused(tmp_path: Path) -> None:
         finished_set(FACTS, tmp_path, [], [])
 
 
+def test_set_without_pairs_says_what_its_images_lack(tmp_path: Path) -> None:
+    """Images without their masks are the usual half of a download."""
+    alone = [Anomaly("unpaired-image", "warning", "No mask fits its name.", tmp_path / f"{n}.jpg") for n in range(2)]
+    lost = Anomaly("unpaired-image", "error", "2 of 2 tampered images have no mask.")
+    with pytest.raises(DatasetError, match=r"could be used \(2 could not; .*0\.jpg: No mask fits its name\)\. A known"):
+        finished_set(FACTS, tmp_path, [], [lost, *alone])
+
+
 def test_counts_are_compared_both_ways() -> None:
     """Too few and too many are both told; the right numbers are not."""
     forged = [ImagePair(path, path, authentic=False) for path in paths("a", "b")]
