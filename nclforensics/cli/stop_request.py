@@ -29,7 +29,9 @@ class StopRequest:
         self._made_at: float | None = None
 
     def __enter__(self) -> Self:
-        self._before = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
+        self._before = {
+            number: signal.signal(number, self._on_signal) for number in SIGNALS if not _is_unwanted(number)
+        }
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -47,3 +49,8 @@ class StopRequest:
             print_note(self._message)
         elif now - self._made_at > SAME_REQUEST:
             raise KeyboardInterrupt
+
+
+def _is_unwanted(number: int) -> bool:
+    """Return whether the process was started so that it outlives its terminal, as by `nohup`."""
+    return number == getattr(signal, "SIGHUP", None) and signal.getsignal(number) is signal.SIG_IGN
