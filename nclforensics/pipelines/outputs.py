@@ -3,8 +3,11 @@
 Naming rule. An image found in an input folder keeps its path below that folder, an image named itself keeps its file
 name; the suffix stays, so `a.jpg` and `a.png` have different masks: `a.jpg.mask.png`, `a.png.mask.png`. Where two
 inputs would still share a name, the later one, in the order given, gets `~2` (then `~3`, ...) before `.mask.png`; so
-does a folder that is named like an output. Names are compared without regard to case, since a case-insensitive file
-system would merge them.
+does a folder that is named like an output. Names are compared without regard to case, and to whether an accented
+letter is one character or two, since there are file systems that would merge them.
+
+A store or an archive may hold names that no file system has: what is too long for a folder is cut as a file's name is,
+and ".." leads nowhere, it becomes the folder `~..`.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import hashlib
 import os
 import secrets
 import sys
+import unicodedata
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
@@ -54,7 +58,7 @@ class OutputNames:
             relative: The image's path below its input folder, or its file name.
         """
         folder = PurePosixPath()
-        for part in relative.parent.parts:
+        for part in map(_folder_name, relative.parent.parts):
             # A folder of the input may be named like another image's mask, and no path is both file and folder.
             folder = PurePosixPath(_numbered((folder / part).as_posix(), lambda name: _key(name) in self._files))
         name = _numbered((folder / _short(relative.name)).as_posix(), self._taken)
@@ -285,7 +289,7 @@ def encode_mask(prediction: NDArray[np.bool_]) -> bytes:
 
 
 def _key(name: str) -> str:
-    return name.casefold()
+    return unicodedata.normalize("NFC", name.casefold())
 
 
 def _outputs(name: str) -> set[str]:
@@ -299,6 +303,11 @@ def _numbered(wanted: str, taken: Callable[[str], bool]) -> str:
         number += 1
         name = f"{wanted}~{number}"
     return name
+
+
+def _folder_name(part: str) -> str:
+    """Return the name of the folder for a part of a path, which must not lead out of the output folder."""
+    return "~.." if part == ".." else _short(part)
 
 
 def _short(name: str) -> str:

@@ -30,6 +30,8 @@ INSTALL: Final = "pip install 'nclforensics[ray]'"
 LARGEST_OBJECT: Final = 2**34  # what the largest image that is scanned takes uncompressed
 _URI: Final = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)", re.DOTALL)
 _LOCAL_PROTOCOLS: Final = ("file", "local")
+_CHAIN: Final = "::"  # fsspec's, between a place in an archive and the place of the archive
+_PASSWORD: Final = re.compile(r"[^/@]*:[^/]*@")
 
 # To the type checker it is a path, since the stages of a scan take one. At run time it is none, so that a method which
 # is not written below fails instead of looking on the local disk.
@@ -78,6 +80,11 @@ class RemotePath(_PathLike):
     def resolve(self, strict: bool = False) -> RemotePath:  # noqa: FBT001, FBT002, ARG002 - as in pathlib
         """Return the object itself: there are no links."""
         return self
+
+    def is_absolute(self) -> bool:
+        """Return whether it is the same object in whatever folder: an archive may be named relative to one."""
+        protocol, _, rest = self.uri.rpartition(_CHAIN)[2].rpartition("://")
+        return protocol not in ("", *_LOCAL_PROTOCOLS) or Path(rest).is_absolute()
 
     def exists(self) -> bool:
         """Return whether there is an object, or a folder, of this name."""
@@ -139,26 +146,59 @@ class RemotePath(_PathLike):
             file_system, path = self._place()
             found = file_system.find(path)
         relative = sorted(name.removeprefix(path).lstrip("/") for name in found)
-        head, chain, rest = self.uri.partition("::")
+        head, chain, rest = self.uri.partition(_CHAIN)
         parent = head if head.endswith("://") else head.rstrip("/") + "/"
         return [(RemotePath(f"{parent}{name}{chain}{rest}"), name) for name in relative]
 
     def _own_path(self) -> PurePosixPath:
-        return PurePosixPath(self.uri.partition("::")[0].partition("://")[2])
+        return PurePosixPath(self.uri.partition(_CHAIN)[0].partition("://")[2])
 
     def _place(self) -> tuple[Any, str]:
         """Return fsspec's file system and the path in it; what it once listed or read is not taken for true later."""
+        # An archive keeps what it has read of its file, so it is opened anew.
+        options = {"use_listings_cache": False, "skip_instance_cache": _CHAIN in self.uri}
         try:
-            fsspec = import_module("fsspec.core")  # not by a statement: it is an extra, and has no types
-        except ImportError as error:
-            raise UsageError(f"Reading {self.uri} needs fsspec, which is not installed: {INSTALL}") from error
-        try:
-            # An archive keeps what it has read of its file, so it is opened anew.
-            options = {"use_listings_cache": False, "skip_instance_cache": "::" in self.uri}
-            file_system, path = fsspec.url_to_fs(self.uri, **options)
-        except (ImportError, ValueError) as error:  # in fsspec's words: what to install, or that it is not known
+            file_system, path = _fsspec(self).url_to_fs(self.uri, **options)
+        except ImportError as error:  # in fsspec's words: what to install
             raise UsageError(f"Cannot read {self.uri}: {error}") from error
         return file_system, str(path)
+
+
+def check_uri(path: RemotePath) -> None:
+    """Refuse a URI that no object of can be read, or that must not be recorded.
+
+    Raises:
+        UsageError: If it holds a password, or names a store that is not known or for which a package is missing.
+    """
+    links = path.uri.split(_CHAIN)
+    protocol, _, rest = links[-1].partition("://")
+    if _PASSWORD.match(rest):
+        host = rest.partition("/")[0].rpartition("@")[2]
+        raise UsageError(
+            f"The URI of {protocol}://{host} holds a password, which would stand in every record and report. Leave it "
+            f"out; fsspec takes it from the environment, as FSSPEC_{protocol.upper()}_PASSWORD."
+        )
+    for link in links:
+        protocol, is_uri, _ = link.partition("://")
+        try:
+            if is_uri:
+                _fsspec(path).get_filesystem_class(protocol)
+        except (ImportError, ValueError) as error:  # in fsspec's words: what to install, or that it is not known
+            raise UsageError(f"Cannot read {path}: {error}") from error
+
+
+def unnameable(path: RemotePath, name: str) -> str | None:
+    """Return why an object of this name, found below another one, cannot be read by its URI; None if it can."""
+    if _CHAIN in name:
+        return f'Cannot read {path}: fsspec takes the "{_CHAIN}" in its name for the end of it.'
+    return None
+
+
+def _fsspec(path: RemotePath) -> Any:  # noqa: ANN401 - it has no types
+    try:
+        return import_module("fsspec.core")  # not by a statement: it is an extra
+    except ImportError as error:
+        raise UsageError(f"Reading {path} needs fsspec, which is not installed: {INSTALL}") from error
 
 
 class InputReader(DecoderPool):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from nclforensics.data.images import IMAGE_SUFFIXES
 from nclforensics.errors import MissingInputError, OutputError
 from nclforensics.pipelines.outputs import SUFFIXES, OutputNames, check_output_folder, is_inside, resolved
-from nclforensics.pipelines.remote_inputs import RemotePath
+from nclforensics.pipelines.remote_inputs import RemotePath, check_uri, unnameable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -58,6 +58,11 @@ class ScanPlan:
     resume: bool = False
     passed_over: int = 0
 
+    def folder(self) -> str | None:
+        """Return the folder that paths of images are relative to, the present one; None if all are absolute."""
+        relative = any(not image.path.is_absolute() for image in self.images if image.problem is None)
+        return str(Path.cwd()) if relative else None
+
 
 def plan_scan(
     inputs: Sequence[Path], *, out: Path, force: bool = False, resume: bool = False, listed: Iterable[Path] = ()
@@ -77,10 +82,13 @@ def plan_scan(
         MissingInputError: If a path that is not listed does not exist or cannot be looked for, or there is no image at
             all.
         OutputError: If the output folder is refused, or an output would lie among the inputs.
-        UsageError: If an input lies in a store for which a package is missing.
+        UsageError: If an input lies in a store that is not known or for which a package is missing, or its URI holds a
+            password.
     """
     lenient = set(listed)
     for path in inputs:
+        if isinstance(path, RemotePath):
+            check_uri(path)
         if path not in lenient and not _exists(path):
             raise MissingInputError(f"Expected a file or a folder at {path}, found nothing. No image was scanned.")
     folders = [path for path in inputs if _is_local_folder(path)]
@@ -198,10 +206,10 @@ class _Search:
             objects = path.objects_below() if is_folder else []
         except OSError as error:
             raise MissingInputError(f"Cannot list {path}: {error}. No image was scanned.") from error
-        images = [(image, below) for image, below in objects if _is_image_name(image.name)]
+        images = [(image, below) for image, below in objects if _is_image_name(below)]
         self.passed_over += len(objects) - len(images)
         for image, below in images if is_folder else [(path, path.name)]:
-            yield _Found(image, below, None, image, is_link=False)
+            yield _Found(image, below, unnameable(image, below), image, is_link=False)
 
     def _images_below(self, folder: Path, problems: dict[Path, str]) -> Iterator[Path]:
         """Yield what has an image's suffix; a folder that cannot be listed is put among the problems."""

@@ -44,6 +44,16 @@ def test_names_that_differ_in_case_only_are_kept_apart() -> None:
     assert _claimed("A.jpg", "a.JPG") == ["A.jpg", "a.JPG~2"]
 
 
+def test_names_that_differ_in_how_accents_are_stored_are_kept_apart() -> None:
+    """A file system of macOS would merge them."""
+    assert _claimed("caf\u00e9.jpg", "cafe\u0301.jpg") == ["caf\u00e9.jpg", "cafe\u0301.jpg~2"]
+
+
+def test_no_name_leads_out_of_the_output_folder() -> None:
+    """An archive made to do harm may hold such names; they are kept apart from those that look like ours."""
+    assert _claimed("../../a.jpg", "b/../a.jpg", "~../~../a.jpg") == ["~../~../a.jpg", "b/~../a.jpg", "~../~../a.jpg~2"]
+
+
 def test_a_folder_named_like_a_mask_is_no_conflict() -> None:
     """A path cannot be file and folder at once, so the later one moves."""
     assert _claimed("a.jpg", "a.jpg.mask.png/b.jpg") == ["a.jpg", "a.jpg.mask.png~2/b.jpg"]
@@ -63,6 +73,9 @@ def test_a_very_long_name_still_fits() -> None:
     names = _claimed("x" * 240 + "1.jpg", "x" * 240 + "2.jpg")
     assert len(set(names)) == 2
     assert max(len(name) for name in names) + len(max(SUFFIXES, key=len)) < 255
+    folders = [name.removesuffix("/a.jpg") for name in _claimed("y" * 300 + "1/a.jpg", "y" * 300 + "2/a.jpg")]
+    assert len(set(folders)) == 2
+    assert max(map(len, folders)) < 255
 
 
 def test_a_written_file_has_its_digest(tmp_path: Path) -> None:

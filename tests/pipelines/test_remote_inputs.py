@@ -17,7 +17,7 @@ from nclforensics.pipelines.examination import Examiner
 from nclforensics.pipelines.outputs import encode_png
 from nclforensics.pipelines.remote_inputs import RemotePath, input_path
 from nclforensics.pipelines.scan import scan_images
-from nclforensics.pipelines.scan_plan import plan_scan
+from nclforensics.pipelines.scan_plan import PlannedImage, ScanPlan, plan_scan
 from nclforensics.results import ScanFinding, SkippedImage
 from tests.factories import make_image
 from tests.scan_folders import CONFIG, contents, scan_folder, write_photos
@@ -154,3 +154,56 @@ def test_a_store_that_is_not_known_is_refused(tmp_path: Path) -> None:
     """In fsspec's words, which say what to install where a package is missing."""
     with pytest.raises(UsageError, match="nothing-like-it"):
         plan_scan([input_path("nothing-like-it://bucket/a.png")], out=tmp_path / "out")
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_password_in_a_uri_is_refused(tmp_path: Path, *, listed: bool) -> None:
+    """It would stand in every record and in reports that are handed on; the message does not tell it either."""
+    uri = input_path("zip://photos::ftp://examiner:secret@host/case.zip")
+    with pytest.raises(UsageError, match=r"ftp://host holds a password.*FSSPEC_FTP_PASSWORD") as caught:
+        plan_scan([uri], out=tmp_path / "out", listed=[uri] if listed else [])
+    assert "secret" not in str(caught.value)
+
+
+def test_a_store_that_is_not_known_is_refused_in_a_list_too(tmp_path: Path) -> None:
+    """Before the first image: what a list may be too old for is objects, not stores."""
+    uri = input_path("nothing-like-it://bucket/a.png")
+    with pytest.raises(UsageError, match="nothing-like-it"):
+        plan_scan([uri], out=tmp_path / "out", listed=[uri])
+
+
+def test_names_that_only_an_archive_can_have_do_no_harm(model: LoadedModel, tmp_path: Path) -> None:
+    """None is written outside of the output folder or ends the scan, and none is left out of the records."""
+    archive = tmp_path / "case.zip"
+    names = ("../../a.png", "x/" + "y" * 300 + "/b.png", "c::d.png")
+    with zipfile.ZipFile(archive, "w") as file:
+        for name in names:
+            file.writestr(name, encode_png(make_image(72, 80, seed=1)))
+    outcomes = _scan(model, tmp_path / "deep" / "er" / "out", f"zip://::{archive}")
+    assert list(outcomes) == [f"zip://{name}::{archive}" for name in (names[0], names[2], names[1])]
+    kinds = [type(outcome) for outcome in outcomes.values()]
+    assert kinds == [ScanFinding, SkippedImage, ScanFinding]
+    assert len(list((tmp_path / "deep" / "er" / "out").rglob("*.mask.png"))) == 2
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file() and "out" not in path.parts) == [
+        archive.name
+    ]
+
+
+@pytest.mark.parametrize(
+    ("uri", "is_absolute"),
+    [
+        ("s3://bucket/a.png", True),
+        ("zip://a.png::s3://bucket/case.zip", True),
+        ("zip://a.png::/cases/case.zip", True),
+        ("zip://a.png::file:///cases/case.zip", True),
+        ("zip://a.png::case.zip", False),
+        ("zip://a.png::file://case.zip", False),
+    ],
+)
+def test_workers_are_told_the_folder_that_an_archive_is_named_relative_to(
+    uri: str, tmp_path: Path, *, is_absolute: bool
+) -> None:
+    """Theirs is another one; where nothing is relative, they need not have it."""
+    path = input_path(uri)
+    plan = ScanPlan((PlannedImage(path, "a.png"),), ((uri, 1),), tmp_path, replace=False)
+    assert plan.folder() == (None if is_absolute else str(Path.cwd()))
