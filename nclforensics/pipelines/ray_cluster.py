@@ -13,6 +13,7 @@ import logging
 import os
 import secrets
 import signal
+import socket
 import threading
 import time
 from contextlib import ExitStack, contextmanager
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
 STARTING_SECONDS: Final = 600.0  # a cluster that grows by itself takes minutes to add a machine
 CLOSING_SECONDS: Final = 2.0
+CONNECTING_SECONDS: Final = 20.0
 FAILED_STARTS: Final = 3
 # Of a cluster of our own. What passes through are a model and a few masks at a time; Ray would take a third of memory.
 OBJECT_STORE_BYTES: Final = 2**28
@@ -204,12 +206,11 @@ class RayWorkers:
 
     def _assigned(self) -> Assignment:
         local = [image.path for image in self._plan.images if not isinstance(image.path, RemotePath)]
-        relative = any(not path.is_absolute() for path in local)
         return Assignment(
             config=dataclasses.replace(self._config, device="cuda" if self._shape.gpus else "cpu"),
             threads=max(FEWEST_THREADS, self._shape.cpus),
             decoders=self._shape.decoders,
-            folder=str(Path.cwd()) if relative else None,
+            folder=self._plan.folder(),
             probe=next((path for path in local if os.path.lexists(path)), None),
         )
 
@@ -333,7 +334,8 @@ def _connection(ray: Any, settings: RaySettings) -> Iterator[None]:  # noqa: ANN
         yield
         return
     where: dict[str, Any] = {"address": settings.address}
-    if settings.address is None:
+    is_ours = settings.address in (None, "local")  # Ray's word for it, which `run.json` has too
+    if is_ours:
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         # Ray listens on the network and asks for a token; if it is not given one, it leaves one in the user's home.
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
@@ -345,20 +347,34 @@ def _connection(ray: Any, settings: RaySettings) -> Iterator[None]:  # noqa: ANN
             "object_store_memory": OBJECT_STORE_BYTES,
             "_node_ip_address": "127.0.0.1",
         }
+    else:
+        _check_reachable(str(settings.address))
     # Ray lets its workers import from the folder that it is started in, which may be the evidence.
     with _signals_kept(), contextlib.chdir(Path(nclforensics.__file__).parent.parent):
         try:
             ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
         except Exception as error:  # of many kinds, a bare one among them
-            what = (
-                "start a Ray cluster on this machine" if settings.address is None else f"connect to {settings.address}"
-            )
+            what = "start a Ray cluster on this machine" if is_ours else f"connect to {settings.address}"
             raise DeviceUnavailableError(f"Cannot {what}: {error}") from error
     try:
         yield
     finally:
         with _signals_kept():
             ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Refuse an address at which nobody listens: Ray would try it for minutes, and could not be stopped meanwhile."""
+    host, _, port = address.rpartition(":")
+    if not port.isdecimal() or "/" in host:  # "auto", or a client's address
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECTING_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise DeviceUnavailableError(
+            f"Cannot connect to {address}: {error}. Expected a Ray cluster there, at the address that "
+            "`ray start --head` prints."
+        ) from error
 
 
 @contextmanager

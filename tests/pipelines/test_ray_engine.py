@@ -11,12 +11,14 @@ import importlib.util
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import psutil  # type: ignore[import-untyped]
@@ -28,7 +30,7 @@ from nclforensics.errors import DeviceUnavailableError, MissingInputError, Outpu
 from nclforensics.networks import weights
 from nclforensics.networks.weights import LoadedModel, load_model
 from nclforensics.pipelines import examination, outputs, ray_engine, scan_engine
-from nclforensics.pipelines.ray_cluster import Answer, RaySettings, RayWorkers
+from nclforensics.pipelines.ray_cluster import Answer, RaySettings, RayWorkers, _connection
 from nclforensics.pipelines.ray_engine import ATTEMPTS, ClusterScan
 from nclforensics.pipelines.ray_loads import WorkerLoads
 from nclforensics.pipelines.ray_shape import WorkerShape, shape_of_workers
@@ -342,6 +344,30 @@ def test_options_of_ray_need_the_engine(photos: Path, tmp_path: Path) -> None:
 
 
 @needs_ray
+@pytest.mark.parametrize("address", [None, "local"])
+def test_a_cluster_of_our_own_reports_to_nobody(address: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the user calls it as Ray does."""
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "1")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "given")
+    asked: dict[str, object] = {}
+    ray = SimpleNamespace(is_initialized=lambda: False, init=asked.update, shutdown=lambda: None)
+    with _connection(ray, RaySettings(address=address)):
+        assert (asked["address"], asked["include_dashboard"]) == ("local", False)
+        assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
+
+
+def test_an_address_at_which_nobody_listens_is_refused_at_once() -> None:
+    """Ray itself tries for minutes, and Ctrl-C does nothing meanwhile."""
+    ray = SimpleNamespace(is_initialized=lambda: False, init=lambda **_: pytest.fail("Ray was asked to try it"))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+    with (
+        pytest.raises(DeviceUnavailableError, match=f"Cannot connect to {address}"),
+        _connection(ray, RaySettings(address=address)),
+    ):
+        pass
+
+
 def test_a_worker_has_no_choice_of_gpus(model: LoadedModel, photos: Path, tmp_path: Path) -> None:
     """Ray gives it one; a number would be another GPU on each node."""
     plan = plan_scan([photos], out=tmp_path / "out")
