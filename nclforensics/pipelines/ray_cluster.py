@@ -353,6 +353,8 @@ def _connection(ray: Any, settings: RaySettings) -> Iterator[None]:  # noqa: ANN
     with _signals_kept(), contextlib.chdir(Path(nclforensics.__file__).parent.parent):
         try:
             ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
+        except SystemExit as end:  # Ray's answer to SIGTERM; its code would be that of a data set that is invalid
+            raise KeyboardInterrupt from end
         except Exception as error:  # of many kinds, a bare one among them
             what = "start a Ray cluster on this machine" if is_ours else f"connect to {settings.address}"
             raise DeviceUnavailableError(f"Cannot {what}: {error}") from error

@@ -356,6 +356,20 @@ def test_a_cluster_of_our_own_reports_to_nobody(address: str | None, monkeypatch
         assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
 
 
+def test_a_signal_while_ray_starts_interrupts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray has a handler of its own then, which ends the process with the signal's number: 15, as if for a data set."""
+
+    for name in ("RAY_USAGE_STATS_ENABLED", "RAY_AUTH_TOKEN"):
+        monkeypatch.setenv(name, "0")
+
+    def init(**_: object) -> None:
+        raise SystemExit(int(signal.SIGTERM))
+
+    ray = SimpleNamespace(is_initialized=lambda: False, init=init, shutdown=lambda: None)
+    with pytest.raises(KeyboardInterrupt), _connection(ray, RaySettings()):
+        pass
+
+
 def test_an_address_at_which_nobody_listens_is_refused_at_once() -> None:
     """Ray itself tries for minutes, and Ctrl-C does nothing meanwhile."""
     ray = SimpleNamespace(is_initialized=lambda: False, init=lambda **_: pytest.fail("Ray was asked to try it"))
