@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -33,7 +34,7 @@ def read_path_list(source: Path, *, separator: bytes) -> list[Path]:
         raise MissingInputError(f"Expected a list of paths in {source}, cannot read it: {error.strerror}.") from error
     _check_kind(content, separator, where="stdin" if is_stdin else str(source))
     if separator == b"\n":
-        content = content.replace(b"\r\n", b"\n")
+        content = content.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n")  # both from Windows
     from nclforensics.pipelines.remote_inputs import input_path  # noqa: PLC0415 - keeps `nclf --help` quick
 
     return [input_path(os.fsdecode(entry)) for entry in content.split(separator) if entry]
@@ -41,6 +42,8 @@ def read_path_list(source: Path, *, separator: bytes) -> list[Path]:
 
 def _check_kind(content: bytes, separator: bytes, *, where: str) -> None:
     """Refuse a list with the other separator: it would be taken for one path with a long, wrong name."""
+    if b"\0" in content and content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # as Windows may write it
+        raise UsageError(f"Expected a list in UTF-8 in {where}, found one in UTF-16. Save it as UTF-8.")
     if separator == b"\n" and b"\0" in content:
         raise UsageError(f"Expected one path a line in {where}, found NUL bytes: use --from0 for such a list.")
     if separator == b"\0" and b"\0" not in content and b"\n" in content:

@@ -304,11 +304,14 @@ def concluded(
 
     Raises:
         MemoryError: If there is not enough of it.
-        OSError: If the image can no longer be read.
-        UnreadableImageError: If it is no longer the one that was read.
+        UnreadableImageError: If it can no longer be read, or is no longer the one that was read.
     """
     finding, files = examiner.conclude(image, loaded, localization)
-    after = sha256_of(image.path)
+    try:
+        after = sha256_of(image.path)
+    except OSError as error:
+        reason = error.strerror or error
+        raise UnreadableImageError(f"Cannot read {image.path} again after it was scanned: {reason}.") from error
     if after != loaded.sha256:
         raise UnreadableImageError(
             f"{image.path} changed while it was scanned: sha256 {loaded.sha256[:12]}... before, {after[:12]}... after."

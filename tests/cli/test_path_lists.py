@@ -31,6 +31,15 @@ def test_a_list_of_lines_is_no_list_with_nul_bytes(tmp_path: Path) -> None:
         read_path_list(tmp_path / "list", separator=b"\0")
 
 
+def test_a_list_from_windows_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What marks it as UTF-8, and how its lines end, is no part of a path; UTF-16 is told by its name."""
+    _give(b"\xef\xbb\xbfa.jpg\r\nb.jpg\r\n", monkeypatch)
+    assert read_path_list(STDIN, separator=b"\n") == [Path("a.jpg"), Path("b.jpg")]
+    _give("\ufeffa.jpg\r\n".encode("utf-16-le"), monkeypatch)
+    with pytest.raises(UsageError, match="UTF-16"):
+        read_path_list(STDIN, separator=b"\n")
+
+
 def test_a_newline_in_a_name_is_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """A NUL byte after it tells so."""
     _give(b"two\nlines.jpg\0", monkeypatch)

@@ -358,7 +358,6 @@ def test_a_cluster_of_our_own_reports_to_nobody(address: str | None, monkeypatch
 
 def test_a_signal_while_ray_starts_interrupts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ray has a handler of its own then, which ends the process with the signal's number: 15, as if for a data set."""
-
     for name in ("RAY_USAGE_STATS_ENABLED", "RAY_AUTH_TOKEN"):
         monkeypatch.setenv(name, "0")
 

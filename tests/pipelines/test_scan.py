@@ -293,6 +293,22 @@ def test_inputs_are_not_touched(model: LoadedModel, photos: Path, tmp_path: Path
     assert _contents(photos) == contents
 
 
+def test_a_file_that_vanishes_meanwhile_is_skipped(
+    model: LoadedModel, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a reason in words, not in the number of an error."""
+    localize = Localizer.localize_with_copies
+
+    def removing(self: Localizer, image: NDArray[np.uint8]) -> Localization:
+        (photos / "a.png").unlink()
+        return localize(self, image)
+
+    monkeypatch.setattr(Localizer, "localize_with_copies", removing)
+    (outcome,) = _scan(model, [photos / "a.png"], tmp_path / "out")
+    assert isinstance(outcome, SkippedImage)
+    assert outcome.reason == f"Cannot read {photos / 'a.png'} again after it was scanned: No such file or directory."
+
+
 def test_a_file_that_changes_meanwhile_is_skipped(
     model: LoadedModel, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
