@@ -187,13 +187,11 @@ def _refuse_files_of_the_set(sheet: Path, loaded: LoadedSet) -> None:
     """
     if not sheet.exists():
         return
-    folder = loaded.root if loaded.root.is_dir() else loaded.root.parent
-    files = [file for pair in loaded.pairs for file in (pair.image, pair.mask) if file is not None]
-    is_inside = sheet.resolve().is_relative_to(folder.resolve())
-    if is_inside or sheet.suffix.lower() != ".png" or any(file.exists() and sheet.samefile(file) for file in files):
+    is_inside = sheet.resolve().is_relative_to(loaded.folder.resolve())
+    if is_inside or sheet.suffix.lower() != ".png" or loaded.has_file(sheet):
         raise OutputError(
-            f"Expected a new file, or an earlier sheet outside {folder}, at {sheet}, found a file that may belong to "
-            "the data set. Choose another name for the sheet."
+            f"Expected a new file, or an earlier sheet outside {loaded.folder}, at {sheet}, found a file that may "
+            "belong to the data set. Choose another name for the sheet."
         )
 
 

@@ -99,6 +99,18 @@ class LoadedSet:
     facts: BenchmarkFacts | None = None
     indivisible: str = ""
 
+    @property
+    def folder(self) -> Path:
+        """The folder that it was read from: its root, or the one that the index file lies in."""
+        return self.root.parent if self.root.is_file() else self.root
+
+    def has_file(self, path: Path) -> bool:
+        """Return whether a path leads to an image or mask of the set, or to its index file."""
+        if not path.is_file():
+            return False
+        files = (self.root, *(file for pair in self.pairs for file in (pair.image, pair.mask) if file is not None))
+        return any(file.is_file() and path.samefile(file) for file in files)
+
 
 @dataclass(frozen=True)
 class Loader:

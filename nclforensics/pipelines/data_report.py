@@ -111,8 +111,7 @@ def draw_contact_sheet(loaded: LoadedSet, checked: CheckedSet, *, entries: int =
     shown += [_entry(pair, None, shares.get(pair.image), root=loaded.root) for pair in sample]
     if not shown:
         return None
-    folder = loaded.root.parent if loaded.root.is_file() else loaded.root
-    title = loaded.facts.title if loaded.facts else folder.absolute().name
+    title = loaded.facts.title if loaded.facts else loaded.folder.absolute().name
     tampered = sum(not pair.authentic for pair in checked.usable)
     odd_text = f", {len(chosen)} of {len(odd)} odd ones first" if odd else ""
     return render_contact_sheet(

@@ -60,8 +60,7 @@ def refuse_data(path: Path, sets: Iterable[LoadedSet], *, inside: bool) -> None:
         OutputError: With what to do.
     """
     for item in sets:
-        files = (item.root, *(file for pair in item.pairs for file in (pair.image, pair.mask) if file is not None))
-        if path.is_file() and any(file.is_file() and path.samefile(file) for file in files):
+        if item.has_file(path):
             raise OutputError(f"{path} is a file of the data set {item.name}. Choose another name.")
         folder = item.root.parent if item.root.name == MANIFEST_NAME else item.root
         if not inside and folder.is_dir() and is_inside(path, folder):
