@@ -23,17 +23,17 @@ def select_device(name: str) -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if re.fullmatch(r"cpu|cuda(:[0-9]{1,3})?", name) is None:
+    if re.fullmatch(r"cpu|cuda(:(0|[1-9][0-9]*))?", name) is None:
         raise UsageError(f'Expected a device "auto", "cpu", "cuda" or "cuda:N", got {name!r}.')
-    device = torch.device(name)
-    if device.type == "cuda":
+    if name != "cpu":
         available = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if (device.index or 0) >= available:
+        # The number as it was written: torch.device keeps one byte of it and takes "cuda:256" for "cuda:0".
+        if int(name.partition(":")[2] or 0) >= available:
             raise DeviceUnavailableError(
                 f'Device "{name}" was asked for, but PyTorch sees {available} CUDA devices here. '
                 "Use --device cpu, or --device auto to take what there is."
             )
-    return device
+    return torch.device(name)
 
 
 def bf16_note(device: torch.device, precision: str) -> str | None:

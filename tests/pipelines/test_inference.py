@@ -342,10 +342,21 @@ def test_a_missing_gpu_is_an_error() -> None:
         select_device("cuda:97")
 
 
-def test_an_unknown_device_is_a_usage_error() -> None:
+@pytest.mark.parametrize("number", [1, 128, 200, 255, 256, 999, 2**70])
+def test_the_number_of_a_gpu_is_taken_as_it_stands(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """torch.device keeps one byte of it: "cuda:256" would be the first GPU, and "cuda:200" number -56."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert select_device("cuda:0") == torch.device("cuda", 0)
+    with pytest.raises(DeviceUnavailableError, match=f'"cuda:{number}" was asked for'):
+        select_device(f"cuda:{number}")
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:00", "cuda:01", "cuda:-1", "cpu:0", "cuda:\u0661"])
+def test_an_unknown_device_is_a_usage_error(name: str) -> None:
     """The message lists the names that work."""
     with pytest.raises(UsageError, match="cuda:N"):
-        select_device("gpu")
+        select_device(name)
 
 
 def test_copies_are_marked_where_the_model_asks_for_the_matcher() -> None:
