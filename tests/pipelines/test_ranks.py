@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -22,6 +23,7 @@ from nclforensics.config import ForgeConfig, ModelConfig, PatchConfig, RunConfig
 from nclforensics.errors import ConfigError
 from nclforensics.losses.ranks import RankLostError, Ranks, naming_lost_ranks
 from nclforensics.networks.build import build_network
+from nclforensics.ops.class_lse import class_lse, pair_softplus
 from nclforensics.ops.class_lse.shares import shared_class_lse, shared_pair_softplus
 from nclforensics.patches.mining import mine_patches
 from nclforensics.patches.roles import assign_roles
@@ -261,6 +263,28 @@ def test_shares_of_the_pairs_make_the_whole(count: int) -> None:
     assert torch.equal(owners, (~torch.isneginf(lse)).double())
     torch.testing.assert_close(values, lse.masked_fill(torch.isneginf(lse), 0))
     torch.testing.assert_close(torch.stack(sums).sum(0), reference.pair_softplus(z, roles, [0] * 9, bias, 0.3))
+
+
+@pytest.mark.parametrize("hole", [math.nan, math.inf])
+def test_shared_gradients_do_not_see_ignored_patches(hole: float) -> None:
+    """Their embeddings may hold anything, as in the op that one process runs."""
+    roles = torch.tensor([0, 0, 1, 1, 2, -1, 0, 2, -1])
+    values = torch.randn(9, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    z = values.masked_fill(roles[:, None] < 0, hole).requires_grad_()
+    bias = values[:, 0].clone().requires_grad_()
+    alone = Parts(0, 1, [])
+    for shared, op in (
+        (shared_class_lse(z, roles, tau=0.3, shares=alone), class_lse(z, roles, tau=0.3)),
+        (
+            shared_pair_softplus(z, roles, bias, tau=0.3, shares=alone),
+            pair_softplus(z, roles, bias, tau=0.3),
+        ),
+    ):
+        known = op.isfinite()
+        torch.testing.assert_close(shared, op)
+        torch.testing.assert_close(
+            torch.autograd.grad(shared[known].sum(), z)[0], torch.autograd.grad(op[known].sum(), z)[0]
+        )
 
 
 @pytest.mark.parametrize(

@@ -187,8 +187,10 @@ def _lse_rows(z: Tensor, roles: Tensor, rows: Tensor, tau: float) -> Tensor:
 
 def _softplus_rows(z: Tensor, bias: Tensor, roles: Tensor, rows: Tensor, tau: float) -> Tensor:
     """Return U of these anchors."""
-    margins = bias[rows, None] - z[rows] @ z.T / tau
-    apart = (roles[rows, None] != roles) | (rows[:, None] == torch.arange(len(z), device=z.device))
+    # Ignored patches may hold anything: the gradient of a pair that is masked afterwards is 0 times NaN, which is NaN.
+    partners = (roles >= 0).nonzero().squeeze(1)
+    margins = bias[rows, None] - z[rows] @ z[partners].T / tau
+    apart = (roles[rows, None] != roles[partners]) | (rows[:, None] == partners)
     return -F.logsigmoid(-margins).masked_fill(apart, 0).sum(1)
 
 
