@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
+import stat
 import sys
 from pathlib import Path
 
@@ -87,6 +89,18 @@ def test_a_damaged_entry_is_compiled_again(compiler: FakeCompiler, folder: Path,
     entry.write_bytes(bytes(content) if damage is None else damage)
     assert code == load_cubin(SOURCE, DEFINES, "sm_90") == load_cubin(SOURCE, DEFINES, "sm_90")
     assert compiler.calls == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such bits")
+def test_others_may_read_and_none_but_the_owner_write(tmp_path: Path) -> None:
+    """A cache that an administrator builds serves every user, whatever the umask lets a group do."""
+    before = os.umask(0o002)
+    try:
+        CubinCache(tmp_path / "made").write(NAME, b"code")
+    finally:
+        os.umask(before)
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "made", tmp_path / "made" / NAME)]
+    assert modes == [0o755, 0o644]
 
 
 def test_every_truncation_is_seen(tmp_path: Path) -> None:

@@ -63,12 +63,14 @@ class CubinCache:
         """
         if self.folder is None:
             return
-        # Machine code that this user will run: nobody else may write it.
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # Machine code that will be run: nobody else may write it, but all may read it, for an administrator builds it
+        # for everybody, or for a container that runs under another number.
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o755)
         handle, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=".tmp", dir=self.folder)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(cubin + hashlib.sha256(cubin).digest())
+            Path(temporary).chmod(0o644)
             Path(temporary).replace(self.folder / name)
         except OSError:
             Path(temporary).unlink(missing_ok=True)
