@@ -25,6 +25,7 @@ from nclforensics.ops.class_lse import (
     torch_backend,
 )
 from nclforensics.ops.class_lse.backend_choice import WIDEST, device_obstacle, resolve_backend
+from nclforensics.ops.class_lse.modules import KERNEL_MODULES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,6 +131,32 @@ def test_a_compiler_that_fails_is_named(gpu_with: Callable[..., None]) -> None:
         assert resolve_backend("auto", embeddings(), tau=TAU) == "torch"
     with pytest.raises(DeviceUnavailableError, match="cuda-bindings cannot be imported"):
         resolve_backend("cuda", embeddings(), tau=TAU)
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (DeviceUnavailableError("No such entry, and no compiler."), "No such entry, and no compiler"),
+        (RuntimeError("CUDA error: device busy\nCompile with ..."), r"cannot use this GPU \(CUDA error: device busy\)"),
+    ],
+    ids=["a cache copied in part", "a GPU of another process"],
+)
+@pytest.mark.parametrize("number", range(sum(len(module.defines) for module in KERNEL_MODULES)))
+def test_a_kernel_that_cannot_be_loaded_shows_before_it_is_needed(
+    gpu_with: Callable[..., None], monkeypatch: pytest.MonkeyPatch, number: int, error: Exception, cause: str
+) -> None:
+    """Whichever of the modules it is in: PyTorch takes over, and training does not end in its first step."""
+    gpu_with((9, 0))
+    loaded = []
+
+    def load(*request: object) -> None:
+        loaded.append(request)
+        if len(loaded) == number + 1:
+            raise error
+
+    monkeypatch.setattr(backend_choice, "launch_on_gpu", SimpleNamespace(load=load))
+    with pytest.warns(RuntimeWarning, match=cause):
+        assert resolve_backend("auto", embeddings(), tau=TAU) == "torch"
 
 
 def test_a_good_gpu_is_used(gpu_with: Callable[..., None]) -> None:

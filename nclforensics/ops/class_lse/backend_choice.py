@@ -81,7 +81,7 @@ def _resolved(backend: str, device: torch.device, *, accepts_half: bool, unsuite
 
 
 def device_obstacle(device: torch.device) -> str | None:
-    """Return why the kernels cannot run on a device, as a sentence, or None if they can; compiles one to find out."""
+    """Return why the kernels cannot run on a device, as a sentence, or None if they can; loads all to find out."""
     if device.type != "cuda":
         return f"The embeddings are on the device {device}, not on an NVIDIA GPU."
     if torch.version.cuda is None or not torch.cuda.is_available():
@@ -99,11 +99,16 @@ def _gpu_obstacle(index: int) -> str | None:
         return "{} has compute capability {}.{}, and bfloat16 needs {}.{}.".format(
             name, *capability, *OLDEST_CAPABILITY
         )
-    module = KERNEL_MODULES[0]
     try:
-        launch_on_gpu.load(module.kernels[0], module.defines[0], device)
+        # Each of them: a cache that was copied in part, or a source that this compiler refuses, must show now, where
+        # PyTorch can still take over, and not in the first step.
+        for module in KERNEL_MODULES:
+            for defines in module.defines:
+                launch_on_gpu.load(module.kernels[0], defines, device)
     except DeviceUnavailableError as error:
         return str(error)
+    except RuntimeError as error:  # PyTorch's own, of a GPU that another process keeps for itself or that is broken
+        return f"PyTorch cannot use this GPU ({str(error).partition(chr(10))[0]})."
     return None
 
 

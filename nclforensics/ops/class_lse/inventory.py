@@ -71,7 +71,7 @@ class Inventory:
 
 
 def take_inventory() -> Inventory:
-    """Look at everything; loads one kernel on every GPU, which may compile it."""
+    """Look at everything; loads the kernels on every GPU, which may compile them."""
     gpus = tuple(_gpu_facts(index) for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0))
     nvrtc, problem = None, None
     try:
