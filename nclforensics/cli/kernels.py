@@ -107,10 +107,15 @@ def _gpu(gpu: GpuFacts) -> str:
 
 
 def _verdict(inventory: Inventory) -> str:
-    if inventory.forced_backend == "torch":
+    forced, can_run = inventory.forced_backend or "auto", any(gpu.obstacle is None for gpu in inventory.gpus)
+    if forced not in ("auto", "torch", "cuda"):
+        return "nothing: NCLF_KERNEL_BACKEND must be auto, torch or cuda"
+    if forced == "torch":
         return "torch, because NCLF_KERNEL_BACKEND says so"
-    if any(gpu.obstacle is None for gpu in inventory.gpus):
+    if forced == "cuda" and can_run:
+        return "the CUDA kernels, because NCLF_KERNEL_BACKEND says so; training on the CPU ends with an error"
+    if can_run:
         return "the CUDA kernels in training with --precision bf16; torch, in float32, with fp32 and on the CPU"
-    if inventory.forced_backend == "cuda":
+    if forced == "cuda":
         return "nothing: NCLF_KERNEL_BACKEND asks for the kernels, and no GPU here can run them"
     return "torch, on every device: no GPU here can run the kernels"

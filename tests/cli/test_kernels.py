@@ -136,8 +136,16 @@ def test_info_without_a_compiler_shows_the_cache(
         ((OLD_GPU, GPU), None, "the CUDA kernels in training with --precision bf16"),
         ((GPU,), "torch", "torch, because NCLF_KERNEL_BACKEND says so"),
         ((OLD_GPU,), "cuda", "nothing: NCLF_KERNEL_BACKEND asks for the kernels"),
+        ((GPU,), "cuda", "the CUDA kernels, because NCLF_KERNEL_BACKEND says so"),
+        ((GPU,), "", "the CUDA kernels in training with --precision bf16"),
+        ((GPU,), "auto", "the CUDA kernels in training with --precision bf16"),
+        ((GPU,), "gpu", "nothing: NCLF_KERNEL_BACKEND must be"),
+        ((), "gpu", "nothing: NCLF_KERNEL_BACKEND must be"),
     ],
-    ids=["no GPU", "old GPU", "good GPU", "forced torch", "forced cuda"],
+    ids=[
+        *("no GPU", "old GPU", "good GPU", "forced torch", "forced cuda", "forced cuda on a good GPU"),
+        *("empty", "auto", "misspelt", "misspelt without a GPU"),
+    ],
 )
 def test_info_says_what_would_be_used(gpus: tuple[GpuFacts, ...], forced: str | None, expected: str) -> None:
     """The last line is the verdict; each GPU has a line with its reason."""
