@@ -130,8 +130,14 @@ def check_space(folder: Path, network: nn.Module) -> None:
     """Refuse to start a run whose checkpoints would not fit on the disk.
 
     Raises:
-        OutputError: If less than two checkpoints and some logs fit.
+        OutputError: If less than two checkpoints and some logs fit, or what a killed run left cannot be removed.
     """
+    for name in (CHECKPOINT_FILE, BEST_FILE):
+        for half in folder.glob(f".{name}.*.tmp"):  # a run was killed while it wrote; one may be gigabytes
+            try:
+                half.unlink(missing_ok=True)
+            except OSError as error:
+                raise OutputError(f"Cannot remove {half}: {error}.") from error
     size = sum(value.numel() * value.element_size() for value in network.state_dict().values())
     needed = 2 * 4 * size + FREE_BYTES_NEEDED  # network, average and two optimizer slots, twice while replacing
     free = shutil.disk_usage(folder).free

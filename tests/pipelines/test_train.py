@@ -7,6 +7,7 @@ import math
 import shutil
 from collections import namedtuple
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -26,7 +27,14 @@ from nclforensics.errors import (
 )
 from nclforensics.networks.weights import load_model
 from nclforensics.pipelines import trainer as trainer_module
-from nclforensics.pipelines.checkpoint import CHECKPOINT_FILE, RunState, read_tensors
+from nclforensics.pipelines.checkpoint import (
+    BEST_FILE,
+    CHECKPOINT_FILE,
+    RunState,
+    check_space,
+    read_tensors,
+    write_tensors,
+)
 from nclforensics.pipelines.inference import Localizer
 from nclforensics.pipelines.train import run_training
 from nclforensics.pipelines.trainer import _ema_update, learning_rate
@@ -36,8 +44,6 @@ from tests.factories import make_image, make_mask
 from tests.photo_folders import make_photo_folder
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from nclforensics.losses.combined import LossTerms
 
 STEPS = 6
@@ -319,6 +325,27 @@ def test_full_disk_is_found_before_the_first_step(
 
     with pytest.raises(OutputError, match="Free some space"):
         run_training(make_run_config(photos, tmp_path / "run"))
+
+
+def test_half_a_checkpoint_of_a_killed_run_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be gigabytes, and every kill would leave another one; everything else in the folder stays."""
+    kept = {CHECKPOINT_FILE, BEST_FILE, "curves.png", ".notes.tmp"}
+    for name in kept:
+        (tmp_path / name).write_bytes(b"")
+
+    def killed(*_: object) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", killed)
+        for name in (CHECKPOINT_FILE, BEST_FILE):
+            with pytest.raises(SystemExit):
+                write_tensors(tmp_path / name, {"w": torch.ones(9)}, {})
+    assert len(list(tmp_path.iterdir())) == len(kept) + 2
+
+    check_space(tmp_path, nn.Linear(1, 1))
+
+    assert {path.name for path in tmp_path.iterdir()} == kept
 
 
 def test_minutes_end_a_run(photos: Path, tmp_path: Path) -> None:
