@@ -53,7 +53,7 @@ MAY_DIFFER: Final = (
     *("mosaic", "quantization", "image_head"),
     *("copy_matcher", "block_grid", "pixel_bias", "image_leak"),
 )
-LOG_EVERY: Final = 20  # steps; checkpoints fall on these steps, but for that of a run that was stopped
+LOG_EVERY: Final = 20  # steps; regular checkpoints fall on these
 
 
 class Trainer:
@@ -167,6 +167,9 @@ class Trainer:
                 saved = now
             if every and self.state.step % every == 0:
                 self._validate(log)
+                if self.state.best_step == self.state.step:
+                    # A run killed now must not go on beside best weights of which its checkpoint knows nothing.
+                    self.ranks.on_first(self._save)
             # Only between two steps are weights and counters of one and the same step.
             stop, seconds = self.ranks.agree(stop=self.should_stop(), seconds=self.state.seconds)
             self.state = replace(self.state, seconds=seconds)

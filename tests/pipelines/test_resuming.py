@@ -101,6 +101,30 @@ def test_rows_of_a_resumed_run_are_those_of_one_that_never_stopped(
     assert history(tmp_path / "whole") == history(tmp_path / "stopped")
 
 
+def test_killed_run_goes_on_from_its_best_validation(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its best weights are those that the checkpoint tells of, long before the next regular checkpoint is due."""
+    config = run_config(photos, tmp_path / "run", steps=2, validate_every=1, checkpoint_minutes=999)
+    one_step = trainer_module.Trainer._one_step
+
+    def killed_at_the_second(self: trainer_module.Trainer, batch: Any) -> Any:  # noqa: ANN401 - as the method's
+        if self.state.step == 1:
+            raise SystemExit
+        return one_step(self, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer_module.Trainer, "_one_step", killed_at_the_second)
+        with pytest.raises(SystemExit):
+            run_training(config)
+    assert (tmp_path / "run" / "best.safetensors").is_file()
+
+    assert run_training(config, resume=True).state.step == 2
+    assert [(row["kind"], row["step"]) for row in history(tmp_path / "run")] == [
+        *[("validation", 1), ("train", 2), ("validation", 2)]
+    ]
+
+
 def test_resuming_a_finished_run_validates_nothing_again(photos: Path, tmp_path: Path) -> None:
     """There is one row of scores a step."""
     config = run_config(photos, tmp_path)
