@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 import torch.nn.functional as F
 
+from nclforensics.losses.ranks import Ranks
 from nclforensics.ops.class_lse import cuda_backend, torch_backend
 from nclforensics.ops.class_lse.layout import lay_out
 from nclforensics.ops.class_lse.modules import ROW_TILE, TILE_SHAPES
+from nclforensics.ops.class_lse.shares import own_tiles_only
 from nclforensics.ops.class_lse.tiles import tile_pairs
 from tests.ops.emulator.cases import TAU, Case, check_lse, check_softplus, make_case, random_roles
 from tests.ops.emulator.launcher import COMPILER, EmulatedLauncher, EmulationError
+
+if TYPE_CHECKING:
+    from nclforensics.ops.class_lse.launch import Launcher
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="the emulator of the CUDA kernels needs g++")
 
@@ -93,6 +99,35 @@ def test_split_keys_equal_float64(processors: int, launcher: EmulatedLauncher, m
     check_lse(case, launcher)
     check_softplus(case, launcher)
     assert max(launch.grid[1] for launch in launcher.launches) > 1
+
+
+@pytest.mark.parametrize("processors", [1, 30], ids=["whole", "split"])
+@pytest.mark.parametrize("count", [2, 3])
+def test_shares_of_several_processes_make_the_whole(
+    count: int, processors: int, launcher: EmulatedLauncher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each row tile is computed by one process, and the parts add up to the very bits of one process alone."""
+    use_processors(monkeypatch, processors)
+    case = make_case(random_roles(300))
+    z, roles, bias = case.embeddings, case.roles, case.bias
+    upstream = torch.randn(300, 3, generator=torch.Generator().manual_seed(1))
+
+    def results(run: Launcher, lse: torch.Tensor) -> list[torch.Tensor]:
+        return [
+            cuda_backend.lse_backward(upstream, z, roles, None, lse, TAU, launcher=run),
+            cuda_backend.softplus_forward(z, roles, None, bias, TAU, launcher=run),
+            *cuda_backend.softplus_backward(upstream[:, 0], z, roles, None, bias, TAU, launcher=run),
+        ]
+
+    lse = cuda_backend.lse_forward(z, roles, None, TAU, launcher=launcher)
+    shares = [own_tiles_only(launcher, Ranks(rank, count)) for rank in range(count)]
+    rows = torch.stack([cuda_backend.lse_forward(z, roles, None, TAU, launcher=run) for run in shares])
+    assert torch.equal(rows.isfinite().sum(0), lse.isfinite().long())
+    assert torch.equal(rows.amax(0), lse)
+    parts = zip(*(results(run, lse) for run in shares), strict=True)
+    for whole, own in zip(results(launcher, lse), parts, strict=True):
+        assert torch.equal(torch.stack(own).sum(0), whole)
+        assert all(0 < int(part.ne(0).sum()) < int(whole.ne(0).sum()) for part in own)
 
 
 def test_no_patch_is_no_work(launcher: EmulatedLauncher) -> None:
