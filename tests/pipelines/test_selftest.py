@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import cv2
@@ -12,7 +13,7 @@ import pytest
 from nclforensics.errors import VerificationError
 from nclforensics.networks.weights import bundled_models, load_model
 from nclforensics.pipelines.inference import Localization, Localizer
-from nclforensics.pipelines.selftest import DOCUMENT, MASK, PHOTO, make_selftest, run_selftest
+from nclforensics.pipelines.selftest import DOCUMENT, MASK, PHOTO, SelfTest, make_selftest, run_selftest
 from tests.factories import make_image
 from tests.tiny_model import write_model
 
@@ -65,6 +66,32 @@ def test_other_scores_fail(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     """A difference that no rounding explains."""
     _disturb(monkeypatch, 0.002)
     assert not run_selftest(folder).passed
+
+
+@pytest.mark.parametrize(
+    ("scores", "mask", "passed"),
+    [(0.001, 10, True), (0.0011, 0, False), (0.0, 11, False), (float("nan"), 0, False)],
+    ids=["both at their tolerance", "scores alone", "mask alone", "no number"],
+)
+def test_each_tolerance_counts(scores: float, mask: int, *, passed: bool) -> None:
+    """One that is kept does not make up for the other: 0.001 of a score, and of the pixels."""
+    outcome = SelfTest(
+        model="tiny",
+        weights_sha256="w",
+        mask_sha256="here",
+        expected_sha256="there",
+        mask_differing=mask,
+        pixels=10_000,
+        score_map_equal=False,
+        score_difference=scores,
+        expected_with={},
+        here={},
+    )
+    assert (outcome.identical, outcome.passed) == (False, passed)
+    same = replace(outcome, mask_sha256="there", score_map_equal=True)
+    assert (same.identical, same.passed) == (True, True)
+    assert not replace(outcome, mask_sha256="there").identical
+    assert not replace(outcome, score_map_equal=True).identical
 
 
 @pytest.mark.parametrize("name", [PHOTO, MASK, DOCUMENT])

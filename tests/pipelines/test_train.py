@@ -262,6 +262,15 @@ def test_gradient_that_is_not_finite_stops_before_the_weights_are_touched(
         run_training(make_run_config(photos, tmp_path / "run"))
 
 
+def test_gradient_is_clipped(photos: Path, tmp_path: Path) -> None:
+    """After one step Adam's first moment is a tenth of the gradient: no longer than `clip_norm` says."""
+    config = make_run_config(photos, tmp_path / "run", steps=1, clip_norm=0.01)
+    run_training(config)
+    tensors = read_tensors(_folder(config) / CHECKPOINT_FILE)
+    moments = [value.flatten() for name, value in tensors.items() if name.endswith(".exp_avg")]
+    assert float(torch.cat(moments).norm()) == pytest.approx(0.1 * 0.01, rel=1e-3)
+
+
 def test_run_folder_of_another_run_is_refused(finished: tuple[RunConfig, list[tuple[float, float]]]) -> None:
     """Without --resume nothing is overwritten."""
     with pytest.raises(OutputError, match="--resume"):
