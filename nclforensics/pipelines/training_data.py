@@ -70,8 +70,8 @@ class TrainingSources:
     Attributes:
         train: Sample by index, endless.
         validation: Sample by index, 0 ... validation_samples - 1, from held-out photos only.
-        authentic: The held-out authentic images: those of a data set whole, the forge's photos as its pool holds them,
-            large ones cut to their middle.
+        authentic: The held-out authentic images, one of each photo: those of a data set whole, the forge's photos as
+            its pool holds them, large ones cut to their middle.
         description: For the manifest of the weights: what the data was, with counts and a digest.
         warnings: What the user should know about the data before hours of training.
         damaged: Returns the images of a data set that could not be read when they were needed, in any process so far.
@@ -324,7 +324,7 @@ def _pair_sources(config: RunConfig) -> TrainingSources:
         "anomalies": len(loaded.anomalies) + len(checked.anomalies),
         "names_sha256": _digest(sorted(pair.image.name for pair in checked.usable)),
     }
-    authentic = _PairImages([pair.image for pair in held_out if pair.authentic])
+    authentic = _PairImages(_one_of_each_photo(held_out))
     seed = derived_seed(train.seed, "crops")
     samples = PairSamples(kept, size=size, seed=seed)
     validation = PairSamples(held_out, size=size, seed=seed)
@@ -337,6 +337,15 @@ def _pair_sources(config: RunConfig) -> TrainingSources:
         return [*samples.damaged, *validation.damaged, *authentic.damaged]
 
     return TrainingSources(samples, validation, authentic, description, warnings, damaged)
+
+
+def _one_of_each_photo(pairs: Iterable[ImagePair]) -> list[Path]:
+    """Return the first authentic image of each photo: two of one photo are not two photos to tell a rate by."""
+    first: dict[tuple[str, ...], Path] = {}
+    for pair in pairs:
+        if pair.authentic:
+            first.setdefault(pair.bases, pair.image)
+    return list(first.values())
 
 
 def _split(pairs: Sequence[ImagePair], *, share: float, seed: int) -> tuple[list[ImagePair], list[ImagePair]]:

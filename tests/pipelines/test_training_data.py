@@ -261,6 +261,14 @@ def test_images_of_one_group_are_not_divided(tmp_path: Path) -> None:
     assert not {pair.group for pair in kept} & {pair.group for pair in held}
 
 
+def test_calibration_sees_each_photo_once(tmp_path: Path) -> None:
+    """Several authentic samples of one photo, as `nclf forge` makes them, would count as several photos."""
+    sources = grouped_sources(tmp_path / "set", lambda number: f"base{number // 4}")
+    _, held = parts(sources)
+    authentic = [pair.group for pair in held if pair.authentic]
+    assert len(list(sources.authentic())) == len(set(authentic)) < len(authentic)
+
+
 def test_a_splice_of_photos_on_both_sides_is_in_neither_part(tmp_path: Path) -> None:
     """No photo is trained on in one image and held out in another, also where images are made of two photos."""
     sources = grouped_sources(tmp_path / "set", lambda number: f"p{number % 7}+p{number % 5}")
