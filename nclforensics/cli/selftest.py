@@ -41,7 +41,8 @@ def selftest(
 
 
 def _print_outcome(outcome: SelfTest) -> None:
-    from nclforensics.pipelines.selftest import SCORE_TOLERANCE  # noqa: PLC0415 - torch loads only when needed
+    from nclforensics.pipelines.run_document import changed_versions  # noqa: PLC0415 - torch loads only when needed
+    from nclforensics.pipelines.selftest import SCORE_TOLERANCE  # noqa: PLC0415 - as above
 
     print_result(f"model    {outcome.model}, weights sha256 {outcome.weights_sha256}")
     print_result(f"mask     sha256 {outcome.mask_sha256}, expected {outcome.expected_sha256}")
@@ -53,6 +54,5 @@ def _print_outcome(outcome: SelfTest) -> None:
             f"{state}: {outcome.mask_differing} of {outcome.pixels} pixels of the mask differ, scores by up to "
             f"{outcome.score_difference:.5f} (tolerance {SCORE_TOLERANCE})"
         )
-    for name, version in outcome.here.items():
-        if version != outcome.expected_with.get(name):
-            print_note(f"Expected values are from {name} {outcome.expected_with.get(name)}; here it is {version}.")
+    for sentence in changed_versions(outcome.expected_with, what="The expected values were made"):
+        print_note(sentence)

@@ -22,6 +22,8 @@ from nclforensics.pipelines.decision import CALIBRATED_PRECISION
 from nclforensics.pipelines.scan_plan import digest_of_paths
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from nclforensics.config import ScanConfig
     from nclforensics.networks.weights import LoadedModel
     from nclforensics.pipelines.examination import Examiner
@@ -115,6 +117,20 @@ def versions() -> dict[str, str | None]:
         except metadata.PackageNotFoundError:
             installed[package] = None
     return {**installed, "opencv": cv2.__version__}
+
+
+def changed_versions(recorded: Mapping[str, str | None], *, what: str) -> Iterator[str]:
+    """Yield a sentence for each package whose version here is another one than recorded.
+
+    Args:
+        recorded: As `versions` returned them.
+        what: What they were recorded with, such as "The scan was made".
+    """
+    for name, here in versions().items():
+        before = recorded.get(name)
+        if before != here:
+            was = f"without {name}" if before is None else f"with {name} {before}"
+            yield f"{what} {was}; {'it is not installed here' if here is None else f'here it is {here}'}."
 
 
 @cache

@@ -38,7 +38,7 @@ from nclforensics.pipelines.record_checks import (
 )
 from nclforensics.pipelines.remote_inputs import InputReader, input_path, recorded_input
 from nclforensics.pipelines.resume import file_has_digest, parse_line, read_run
-from nclforensics.pipelines.run_document import versions
+from nclforensics.pipelines.run_document import changed_versions
 from nclforensics.pipelines.scan_engine import IMAGE_ERRORS
 from nclforensics.pipelines.scan_plan import PlannedImage
 from nclforensics.reports.scan_document import outcome_name
@@ -144,7 +144,7 @@ def verify_run(
     for name in _unknown_outputs(out, known):
         outputs.add(f"{name} is in no record")
     again = _scan_again(chosen, run, model, note)
-    notes = (*([note] if note else []), *_changed_versions(run))
+    notes = (*([note] if note else []), *changed_versions(run["versions"], what="The scan was made"))
     return Verification(checks=(settings, plan, records, inputs, outputs, findings, again), notes=notes)
 
 
@@ -299,9 +299,3 @@ def _difference_again(outcome: Outcome, examiner: Examiner, reader: InputReader,
     fields = [item.name for item in dataclasses.fields(outcome)]
     changed = [name for name in fields if getattr(again, name) != getattr(outcome, name)]
     return f"{outcome.path} came out different in {', '.join(changed)}" if changed else None
-
-
-def _changed_versions(run: dict[str, Any]) -> Iterator[str]:
-    for name, here in versions().items():
-        if (recorded := run["versions"].get(name)) != here:
-            yield f"The scan was made with {name} {recorded}; here it is {here}."

@@ -12,6 +12,7 @@ import pytest
 from nclforensics.errors import DeviceUnavailableError, MissingInputError, WeightsMissingError
 from nclforensics.networks import weights
 from nclforensics.networks.weights import LoadedModel, load_model
+from nclforensics.pipelines import run_document
 from nclforensics.pipelines.outputs import digest_of, encode_png
 from nclforensics.pipelines.record_checks import list_difference, recorded_settings
 from nclforensics.pipelines.run_document import Custody
@@ -435,14 +436,20 @@ def test_weights_with_a_name_that_is_too_long_are_missing(out: Path) -> None:
         verify_run(out, sample=1)
 
 
-def test_changed_versions_are_told(out: Path) -> None:
+def test_changed_versions_are_told(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They may explain a difference, and are none themselves."""
     run = json.loads((out / "run.json").read_text())
-    run["versions"]["torch"] = "1.0"
+    run["versions"] |= {"torch": "1.0", "opencv": None}
+    monkeypatch.setattr(run_document, "versions", lambda: {"torch": "2.0", "opencv": "5.0", "rawpy": None})
+    run["versions"]["rawpy"] = "0.28.0"
     (out / "run.json").write_text(json.dumps(run))
     verification = verify_run(out, sample=0)
     assert _differing(verification) == {}
-    assert "torch 1.0" in verification.notes[0]
+    assert verification.notes == (
+        "The scan was made with torch 1.0; here it is 2.0.",
+        "The scan was made without opencv; here it is 5.0.",
+        "The scan was made with rawpy 0.28.0; it is not installed here.",
+    )
 
 
 def test_a_folder_without_a_scan_is_a_missing_input(tmp_path: Path) -> None:
