@@ -160,7 +160,7 @@ class _Bar:
         self.quiet = quiet
         self.in_steps = settings.train.steps > 0
         total = settings.train.steps if self.in_steps else settings.train.minutes
-        form = "{l_bar}{bar}| {n:.1f}/{total:.1f} {unit} {postfix}"
+        form = "{l_bar}{bar}| {n:.1f}/{total:.1f} {unit}{postfix}"
         disable = True if quiet else None
         self.bar = tqdm(
             total=total, unit="steps" if self.in_steps else "min", bar_format=form, file=sys.stderr, disable=disable
@@ -186,5 +186,7 @@ class _Bar:
             if not self.quiet:
                 self.write(line, file=sys.stderr)
             return
-        self.bar.n = row["step"] if self.in_steps else row["minutes"]
+        done = row["step"] if self.in_steps else row["minutes"]
+        # A last step may end long after the budget, and tqdm has no total, which the form needs, of a bar beyond it.
+        self.bar.n = min(done, self.bar.total)
         self.bar.set_postfix_str(f"loss {row['total']:.3f}, {row['samples_per_second']:.1f} samples/s")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from nclforensics.cli.app import main
+from nclforensics.cli.train import _Bar
 from nclforensics.config import RunConfig, TrainConfig, dump_config, load_config
 from nclforensics.errors import DatasetError
 from tests.photo_folders import make_photo_folder
@@ -185,3 +187,18 @@ def test_polite_kill_leaves_a_checkpoint_to_resume(small: Path, tmp_path: Path) 
 
 def _has_rows(path: Path) -> bool:
     return path.is_file() and path.stat().st_size > 0
+
+
+def test_the_bar_survives_a_run_that_takes_longer_than_its_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A last step, or a laptop that slept, may end minutes later: no reason to lose the run to its progress bar."""
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with _Bar(RunConfig(train=TrainConfig(minutes=1.0)), quiet=False) as bar:
+        for minutes in (0.5, 3.0):
+            bar.show(
+                {"validation": 0.0, "step": 1, "minutes": minutes, "total": 1.25, "samples_per_second": 3.0},
+            )
+    lines = terminal.getvalue().split("\r")
+    assert "0.5/1.0 min, loss 1.250, 3.0 samples/s" in "\n".join(lines)
+    assert "1.0/1.0 min, loss" in lines[-1]
