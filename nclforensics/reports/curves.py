@@ -18,6 +18,8 @@ mpl.use("Agg")  # files only: a server has no screen
 
 TRAIN_TERMS = ("bce", "dice", "contrastive_plus", "contrastive_minus", "pivot_consistency")
 SCORES = ("f1_at_fpr", "f1", "pixel_auc", "flagged")
+_STYLES = ("o-", "s--", "^:", "x-.", "d-")  # told apart without colours, too
+_MARKERS = 20  # on a line, so that one of a single point is seen and one of a thousand stays a line
 
 
 class SamplePanel(NamedTuple):
@@ -37,9 +39,9 @@ def draw_curves(history: list[dict[str, Any]], path: Path) -> None:
     """
     figure = Figure(figsize=(12, 4.5), layout="constrained")
     losses, scores = figure.subplots(1, 2)
-    _plot(losses, [row for row in history if row["kind"] == "train"], TRAIN_TERMS)
+    _plot(losses, [row for row in history if row["kind"] == "train"], TRAIN_TERMS, zeros=False)
     losses.set(title="loss terms (before weighting)", xlabel="step", yscale="log")
-    _plot(scores, [row for row in history if row["kind"] == "validation"], SCORES)
+    _plot(scores, [row for row in history if row["kind"] == "validation"], SCORES, zeros=True)
     scores.set(title="validation, averaged weights, held-out photos", xlabel="step", ylim=(0, 1))
     figure.savefig(path, dpi=110)
 
@@ -67,11 +69,14 @@ def draw_samples(panels: list[SamplePanel], path: Path, *, threshold: float) -> 
     figure.savefig(path, dpi=80)
 
 
-def _plot(axes: Axes, rows: list[dict[str, Any]], names: tuple[str, ...]) -> None:
-    for name in names:
+def _plot(axes: Axes, rows: list[dict[str, Any]], names: tuple[str, ...], *, zeros: bool) -> None:
+    """Draw figures over the steps: those that are always 0 only where that is a score and no loss without weight."""
+    every = max(1, len(rows) // _MARKERS)
+    for name, style in zip(names, _STYLES, strict=False):
         values = [row.get(name, 0.0) for row in rows]
-        if any(values):
-            axes.plot([row["step"] for row in rows], values, label=name, linewidth=1.2)
+        if any(values) or (zeros and rows):
+            steps = [row["step"] for row in rows]
+            axes.plot(steps, values, style, label=name, linewidth=1.2, markersize=4, markevery=every)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(fontsize="small")
     axes.grid(alpha=0.3)
