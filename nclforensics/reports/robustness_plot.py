@@ -33,7 +33,8 @@ def draw_robustness(report: EvaluationReport) -> bytes:
         axes.set_title(text.title)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
-    figure.suptitle(f"{report.protocol.model} on {_plain(report.protocol.dataset)}: {robustness.subset}", fontsize=10)
+    model, dataset = _plain(report.protocol.model), _plain(report.protocol.dataset)
+    figure.suptitle(f"{model} on {dataset}: {robustness.subset}", fontsize=10)
     content = io.BytesIO()
     # Software would name itself with its version: the same report must give the same bytes everywhere.
     figure.savefig(content, format="png", dpi=120, metadata={"Software": None})

@@ -4,6 +4,7 @@ import dataclasses
 
 import cv2
 import numpy as np
+import pytest
 
 from nclforensics.reports.robustness_plot import draw_robustness
 from tests.evaluation_report import make_full_report
@@ -20,8 +21,9 @@ def test_picture_is_repeatable_and_shows_the_curves() -> None:
     assert content == draw_robustness(report)
 
 
-def test_name_of_a_set_is_no_formula() -> None:
+@pytest.mark.parametrize("field", ["dataset", "model"])
+def test_a_name_is_no_formula(field: str) -> None:
     """Dollar signs would be typeset, and a broken formula is an error of matplotlib."""
     report = make_full_report()
-    protocol = dataclasses.replace(report.protocol, dataset="$\\frac{$ \x1b\U0001f600")
+    protocol = dataclasses.replace(report.protocol, **{field: "$\\frac{$ \x1b\U0001f600"})
     assert draw_robustness(dataclasses.replace(report, protocol=protocol)).startswith(b"\x89PNG")
