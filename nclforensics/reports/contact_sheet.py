@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Final
 import cv2
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
 
 from nclforensics.reports.overlay import outline_mask
+from nclforensics.reports.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +24,7 @@ _COLUMNS: Final = 2  # entries side by side, each of three pictures
 _GAP, _MARGIN, _CAPTION, _TITLE = 4, 16, 46, 52
 _PAPER, _EMPTY = 250, 225
 _DPI: Final = 100
+_FONT: Final = "DejaVu Sans"  # comes with matplotlib
 _INK, _ALARM = "#222222", "#b3261e"
 _LONGEST: Final = 140  # characters a line of a caption
 
@@ -106,12 +109,13 @@ def _with_captions(
     height, width = sheet.shape[:2]
     figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
     figure.figimage(sheet)
+    drawn = get_font(findfont(_FONT)).get_charmap()  # matplotlib draws an empty box, and warns, of any other
 
     def write(text: str, *, left: int, top: int, size: int, color: str = _INK) -> None:
+        text = printable(text, font=drawn)
         shown = text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
-        figure.text(
-            left / width, 1 - top / height, shown, fontsize=size, color=color, va="top", ha="left", parse_math=False
-        )
+        place = (left / width, 1 - top / height)
+        figure.text(*place, shown, family=_FONT, fontsize=size, color=color, va="top", ha="left", parse_math=False)
 
     write(title, left=_MARGIN, top=12, size=13)
     write("image, mask (white = tampered), outline", left=_MARGIN, top=33, size=8)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import unicodedata
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Container
+
+_RIGHT_TO_LEFT: Final = ("R", "AL")  # Unicode's classes of letters such as Hebrew and Arabic ones
 
 
 def printable(text: str, *, font: Container[int] | None = None) -> str:
@@ -16,14 +19,19 @@ def printable(text: str, *, font: Container[int] | None = None) -> str:
 
     Args:
         text: Any text.
-        font: Code points that can be drawn; others are escaped too. None: all can.
+        font: Code points that can be drawn, one after the other from left to right: others are escaped too, and so is
+            what is written from right to left, which would come out backwards. None: all can be drawn.
 
     >>> print(printable("invoice\u202egpj.exe"))
     invoice\u202egpj.exe
     """
     return "".join(
         char
-        if char.isprintable() and (font is None or ord(char) in font)
+        if char.isprintable() and (font is None or _is_drawn(char, font))
         else char.encode("unicode_escape", "surrogatepass").decode()
         for char in text
     )
+
+
+def _is_drawn(char: str, font: Container[int]) -> bool:
+    return ord(char) in font and unicodedata.bidirectional(char) not in _RIGHT_TO_LEFT

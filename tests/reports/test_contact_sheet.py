@@ -82,3 +82,10 @@ def test_empty_sheet_is_refused() -> None:
     """There is nothing to draw."""
     with pytest.raises(ValueError, match="at least one"):
         render_contact_sheet([], title="set")
+
+
+@pytest.mark.filterwarnings("error")
+def test_names_that_the_font_lacks_are_escaped() -> None:
+    """Each is exact instead of a row of empty boxes, and Python does not warn of its letters."""
+    drawn, escaped = (render_contact_sheet([entry(name=n)], title=n) for n in ("\u4e2d.jpg", "\\u4e2d.jpg"))
+    assert drawn == escaped
