@@ -26,6 +26,7 @@ SMALL: Final = 7.5
 LINE: Final = 4.4  # mm from one line of text to the next
 SMALL_LINE: Final = 3.6
 GREY: Final = 95
+FRAME: Final = 205
 TERMS: Final = 46.0  # mm, width of the column of terms
 _PAGES: Final = "\x1fpages\x1f"  # replaced by the number of pages; no other text can hold a control character
 _MEDIA: Final = Path(mpl.get_data_path(), "fonts", "ttf")
@@ -40,18 +41,19 @@ class Paper(FPDF):
     """An A4 document whose texts may come from anywhere.
 
     Args:
-        foot: What stands on each page beside its number.
+        case: What each page says first beside its number, shortened to the room there is; "" says nothing.
+        foot: What each page says then, always whole.
         created: ISO 8601; the document's date, since today's would make two equal reports differ.
     """
 
-    def __init__(self, *, foot: str, created: str) -> None:
+    def __init__(self, *, case: str, foot: str, created: str) -> None:
         super().__init__(format="A4")
         for family, style, name in _FONTS:
             self.add_font(family, style, _MEDIA / name)
         # What all three fonts have: a character drawn by one and not by another would look like a difference.
         drawn = [set(font.cmap) for font in self.fonts.values() if isinstance(font, TTFFont)]
         self._drawn = frozenset(set.intersection(*drawn))
-        self._foot = self.text_of(foot)
+        self._case, self._foot = self.text_of(case), self.text_of(foot)
         self.set_creation_date(_moment(created))
         self.set_margin(MARGIN)
         self.c_margin = 0  # text and pictures share their left edge
@@ -68,7 +70,9 @@ class Paper(FPDF):
         """Write the line at the foot of a page; fpdf2 calls it."""
         self.set_y(-MARGIN)
         self._pen("text", "", 6.5, grey=GREY)
-        self.cell(self.epw - 24, 4, self._foot)
+        room = self.epw - 24
+        case = self._shortened(self._case, room - self.get_string_width(self._foot))
+        self.cell(room, 4, case + self._foot)
         self.cell(24, 4, f"page {self.page_no()} of {_PAGES}", align="R")
 
     def headline(self, text: str) -> None:
@@ -76,9 +80,9 @@ class Paper(FPDF):
         self._pen("text", "B", 17)
         self._write_lines(text, 8)
 
-    def heading(self, text: str) -> None:
-        """Write a heading, on the next page if nothing would fit below it."""
-        if self.will_page_break(22):
+    def heading(self, text: str, *, room: float = 22) -> None:
+        """Write a heading, on the next page if what follows would not fit below it: both need so many mm."""
+        if self.will_page_break(room):
             self.add_page()
         self.ln(3)
         self._pen("text", "B", 11.5)
@@ -120,19 +124,32 @@ class Paper(FPDF):
         self._pen("text", "", 6.5, grey=GREY)
         self.set_xy(x, y)
         self.cell(box[0], 3.4, title)
-        self.image(content, x=x, y=y + 3.6, w=box[0], h=box[1], keep_aspect_ratio=True, alt_text=self.text_of(title))
+        top, (width, height) = y + 3.6, box
+        info = self.image(content, x=x, y=top, w=width, h=height, keep_aspect_ratio=True, alt_text=self.text_of(title))
+        # A frame, since a white mask or a photographed page would have no end on white paper.
+        across, down = info.rendered_width, info.rendered_height
+        self.set_draw_color(FRAME)
+        self.rect(x + (width - across) / 2, top + (height - down) / 2, across, down)
 
-    def lines_of(self, text: str, width: float) -> list[str]:
-        """Return text, made drawable, broken into lines of a width in mm, anywhere: names have no words."""
-        lines = self.multi_cell(
-            width, SMALL_LINE, self.text_of(text), wrapmode=WrapMode.CHAR, dry_run=True, output="LINES"
-        )
+    def lines_of(self, text: str, width: float, *, anywhere: bool = False) -> list[str]:
+        """Return text, made drawable, broken into lines of a width in mm; anywhere, since names have no words."""
+        mode = WrapMode.CHAR if anywhere else WrapMode.WORD
+        lines = self.multi_cell(width, SMALL_LINE, self.text_of(text), wrapmode=mode, dry_run=True, output="LINES")
         assert isinstance(lines, list)
         return lines
 
     def small(self, *, bold: bool = False, grey: bool = False) -> None:
         """Take the pen of tables."""
         self._pen("text", "B" if bold else "", SMALL, grey=GREY if grey else 0)
+
+    def _shortened(self, text: str, width: float) -> str:
+        """Return text, its end left out where it is longer than a width in mm."""
+        if self.get_string_width(text) <= width:
+            return text
+        kept = text[: int(2 * width)]  # no letter of the foot is narrower than half a millimetre
+        while kept and self.get_string_width(f"{kept}..., ") > width:
+            kept = kept[:-1]
+        return f"{kept}..., "
 
     def _pen(self, family: str, style: str, size: float, *, grey: int = 0) -> None:
         self.set_font(family, style, size)

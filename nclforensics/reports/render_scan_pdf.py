@@ -6,7 +6,7 @@ import shlex
 from typing import TYPE_CHECKING, Final
 
 from nclforensics.reports.copy_words import copy_in_words
-from nclforensics.reports.pdf_page import MARGIN, SMALL, SMALL_LINE, Paper
+from nclforensics.reports.pdf_page import FRAME, MARGIN, SMALL, SMALL_LINE, Paper
 from nclforensics.reports.quality_words import quality_in_words
 from nclforensics.reports.scan_document import MEANINGS, first_to_see, rate_in_words
 from nclforensics.results import ScanFinding
@@ -30,6 +30,8 @@ _COLUMNS: Final = (
     ("regions", 13.0),
     ("area", 13.0),
 )
+_NAME: Final = 1  # the column of names
+_ROW_LINES: Final = 60  # a row of more, of a very long name, goes on in another one: no page has room for it
 
 
 def shown_in_blocks(outcomes: Iterable[Outcome]) -> frozenset[int]:
@@ -46,8 +48,8 @@ def render_scan_pdf(document: ScanDocument, outcomes: Iterable[Outcome], blocks:
         blocks: The images to show as pictures, each with its number in the table.
     """
     case = f"case {document.case}, " if document.case else ""
-    foot = f"{case}results.jsonl SHA-256 {document.results_sha256}"
-    paper = Paper(foot=foot, created=document.ended or document.started)
+    foot = f"results.jsonl SHA-256 {document.results_sha256}"
+    paper = Paper(case=case, foot=foot, created=document.ended or document.started)
     paper.set_title("Scan for image manipulation")
     paper.add_page()
     _cover(paper, document)
@@ -163,7 +165,15 @@ def _cells(outcome: Outcome) -> list[str]:
 def _row(paper: Paper, cells: list[str], *, heading: bool = False) -> None:
     paper.small(bold=heading)
     widths = [width for _, width in _COLUMNS]
-    columns = [paper.lines_of(cell, width - 1.5) for cell, width in zip(cells, widths, strict=True)]
+    columns = [
+        paper.lines_of(cell, width - 1.5, anywhere=index == _NAME)
+        for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    ]
+    for start in range(0, max(map(len, columns)), _ROW_LINES):
+        _part_of_row(paper, [lines[start : start + _ROW_LINES] for lines in columns], heading=heading)
+
+
+def _part_of_row(paper: Paper, columns: list[list[str]], *, heading: bool) -> None:
     height = SMALL_LINE * max(map(len, columns)) + 1.4
     if paper.will_page_break(height):
         paper.add_page()
@@ -171,12 +181,12 @@ def _row(paper: Paper, cells: list[str], *, heading: bool = False) -> None:
             _row(paper, [name for name, _ in _COLUMNS], heading=True)
             paper.small()
     x, top = MARGIN, paper.get_y()
-    for index, (lines, width) in enumerate(zip(columns, widths, strict=True)):
+    for index, (lines, (_, width)) in enumerate(zip(columns, _COLUMNS, strict=True)):
         for offset, line in enumerate(lines):
             paper.set_xy(x, top + 0.7 + offset * SMALL_LINE)
-            paper.cell(width - 1.5, SMALL_LINE, line, align="L" if index in {1, 2} else "R")
+            paper.cell(width - 1.5, SMALL_LINE, line, align="L" if index in {_NAME, 2} else "R")
         x += width
-    paper.set_draw_color(205)
+    paper.set_draw_color(FRAME)
     paper.line(MARGIN, top + height, MARGIN + paper.epw, top + height)
     paper.set_xy(MARGIN, top + height)
 
@@ -185,7 +195,7 @@ def _blocks(paper: Paper, document: ScanDocument, blocks: Iterable[tuple[int, En
     scanned = document.recorded - document.counts["skipped"]
     for index, (number, entry) in enumerate(blocks):
         if index == 0:
-            paper.heading("Pictures")
+            paper.heading("Pictures", room=_BLOCK + 22)
             if scanned > BLOCKS:
                 paper.paragraph(
                     f"{BLOCKS} of {scanned:,} scanned images: those with localized evidence first, then inconclusive "
@@ -218,6 +228,8 @@ def _pictures(paper: Paper, pictures: Pictures) -> None:
         ("mask", pictures.mask),
     )
     shown = [(title, content) for title, content in named if content is not None][:3]
+    if shown and paper.will_page_break(_PICTURE[1] + 5):  # below a long name
+        paper.add_page()
     top = paper.get_y() + 1
     for index, (title, content) in enumerate(shown):
         paper.picture(content, title, x=MARGIN + index * (_PICTURE[0] + 3.5), y=top, box=_PICTURE)

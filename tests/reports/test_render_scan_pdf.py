@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -85,6 +85,25 @@ def test_each_page_names_the_records_it_was_made_from(written: list[str]) -> Non
     assert len(feet) == len(pages) > 2
 
 
+def test_a_long_case_leaves_the_foot_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is shortened there: it would run over the page's number and over the digest's end."""
+    feet: list[tuple[str, float, float]] = []
+    cell = Paper.cell
+
+    def watched(self: Paper, width: float, height: float, text: str = "", **kwargs: object) -> object:
+        if "results.jsonl SHA-256 " in text:
+            feet.append((text, self.get_string_width(text), width))
+        return cell(self, width, height, text, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Paper, "cell", watched)
+    _pdf([make_finding()], case="against persons unknown, " * 20)
+    assert feet
+    for text, needed, room in feet:
+        assert needed <= room
+        assert text.startswith("case against")
+        assert text.endswith("..., results.jsonl SHA-256 " + "1" * 64)
+
+
 @pytest.mark.parametrize(
     ("name", "shown"),
     [
@@ -105,6 +124,73 @@ def test_any_name_can_be_written(name: str, shown: str, written: list[str]) -> N
 def test_a_name_as_long_as_a_page_is_no_obstacle() -> None:
     """Long names are broken anywhere, in the table and above the pictures."""
     assert _pdf([make_finding("n" * 900)], Pictures(photo=PICTURE)).startswith(b"%PDF-")
+
+
+@pytest.mark.parametrize("letters", [1400, 1550])
+def test_below_a_long_name_pictures_stay_on_the_page(letters: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They go to the next page instead of over the foot, or off the paper."""
+    ends: list[float] = []
+    picture = Paper.picture
+
+    def watched(self: Paper, content: bytes, title: str, *, x: float, y: float, box: tuple[float, float]) -> None:
+        ends.append(self.h - self.b_margin - (y + 3.6 + box[1]))
+        picture(self, content, title, x=x, y=y, box=box)
+
+    monkeypatch.setattr(Paper, "picture", watched)
+    _pdf([make_finding("n" * letters)], Pictures(photo=PICTURE))
+    assert ends
+    assert min(ends) >= 0
+
+
+def test_a_row_longer_than_a_page_takes_few_pages() -> None:
+    """It goes on in rows of its own; each of its lines began a page before."""
+    assert _pdf([make_finding("n" * 6000)]).count(b"/Type /Page\n") <= 6
+
+
+def test_words_of_a_reason_stay_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only names are broken anywhere."""
+    cells: list[str] = []
+    cell = Paper.cell
+
+    def watched(self: Paper, width: float, height: float, text: str = "", **kwargs: object) -> object:
+        cells.append(text)
+        return cell(self, width, height, text, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Paper, "cell", watched)
+    skipped = make_skipped()
+    _pdf([skipped])
+    words = {word for text in cells for word in text.split()}
+    assert skipped.reason is not None
+    assert set(skipped.reason.split()) <= words
+
+
+def test_the_heading_of_the_pictures_stands_above_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not alone at the end of a page whose table left less room than a picture takes."""
+    pages: dict[str, int] = {}
+    heading, picture = Paper.heading, Paper.picture
+
+    def noted_heading(self: Paper, text: str, **kwargs: float) -> None:
+        heading(self, text, **kwargs)
+        pages[text] = self.page_no()
+
+    def noted_picture(self: Paper, content: bytes, title: str, **kwargs: Any) -> None:  # noqa: ANN401 - as it was called
+        picture(self, content, title, **kwargs)
+        pages.setdefault(title, self.page_no())
+
+    monkeypatch.setattr(Paper, "heading", noted_heading)
+    monkeypatch.setattr(Paper, "picture", noted_picture)
+    for skipped in range(20, 36, 3):
+        pages.clear()
+        _pdf([make_finding(), *[make_skipped()] * skipped], Pictures(photo=PICTURE))
+        assert pages["Pictures"] == pages["photo"]
+
+
+def test_pictures_have_a_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of a white one would not be seen on white paper."""
+    frames: list[tuple[float, float]] = []
+    monkeypatch.setattr(Paper, "rect", lambda _, __, ___, width, height: frames.append((width, height)))
+    _pdf([make_finding()], Pictures(photo=PICTURE))
+    assert [width / height for width, height in frames] == [pytest.approx(40 / 30)]
 
 
 def test_the_images_with_evidence_are_the_ones_shown(monkeypatch: pytest.MonkeyPatch, written: list[str]) -> None:
