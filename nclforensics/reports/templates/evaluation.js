@@ -15,8 +15,8 @@ for (const table of document.querySelectorAll("table.sortable")) {
       const key = (row) => {
         const text = row.cells[column].textContent.trim();
         if (!numeric) return text;
-        const value = Number.parseFloat(text);
-        return Number.isNaN(value) ? -1 : value;
+        const [value, ...others] = text.split(" x ").map(Number.parseFloat); // pixels: "640 x 480"
+        return Number.isNaN(value) ? -1 : others.reduce((product, side) => product * side, value);
       };
       const rows = [...table.tBodies[0].rows].map((row) => [key(row), row]);
       rows.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0) * (down ? -1 : 1));
