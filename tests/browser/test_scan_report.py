@@ -124,6 +124,15 @@ def test_the_table_can_be_filtered(browser: Browser, page: Path) -> None:
     assert len(browser.run(NAMES)) == 5
 
 
+def test_an_accent_is_found_however_it_is_stored(browser: Browser, tmp_path: Path) -> None:
+    """A Mac writes it as a character of its own, which looks the same and is never typed."""
+    outcomes: list[Outcome] = [make_quiet_finding("cafe\u0301.jpg"), make_quiet_finding("tea.jpg")]
+    _open(browser, write_report(ScanFolder(write_run(tmp_path / "out", outcomes)), "html"))
+    _choose(browser, "find", "CAF\u00c9")
+    browser.wait_until("document.getElementById('status').textContent.includes('match')")
+    assert browser.run(NAMES) == ["cafe\u0301.jpg"]
+
+
 def test_the_table_can_be_sorted(browser: Browser, page: Path) -> None:
     """Scores fall first, then rise; images without a score stay last; numbers in names count as numbers."""
     _open(browser, page)

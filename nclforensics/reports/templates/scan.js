@@ -38,11 +38,14 @@ function compare(a, b) {
   return (state.down ? -order : order) || a.number - b.number;
 }
 
+// Names written on a Mac hold an accent as a character of its own; what is typed does not.
+const searchable = (text) => text.normalize("NFC").toLowerCase();
+
 function select() {
-  const wanted = state.text.toLowerCase();
+  const wanted = searchable(state.text);
   shown = records.filter(
     (record) =>
-      (!wanted || record.path.toLowerCase().includes(wanted)) &&
+      (!wanted || searchable(record.path).includes(wanted)) &&
       (!state.outcome || record.outcome === state.outcome) &&
       (state.least === null || record.score >= state.least),
   );
