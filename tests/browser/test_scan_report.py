@@ -193,6 +193,22 @@ def test_the_keyboard_is_enough(browser: Browser, page: Path) -> None:
     browser.wait_until(f"document.activeElement.textContent === {json.dumps(ONERROR)}")
 
 
+def test_an_open_image_is_printed_from_its_name_on(page: Path) -> None:
+    """Also where it is longer than a page; what has a meaning in colour keeps it."""
+    with Browser(width=700, height=300) as browser:
+        _open(browser, page)
+        browser.run("document.querySelector('#table tbody button').click()")
+        browser.take_paper()
+        top, bottom = browser.run(
+            "const place = document.getElementById('viewer').getBoundingClientRect(); return [place.top, place.bottom]"
+        )
+        assert bottom > 300
+        assert top == 0
+        for mark in ("#verdict .dot", "#boxes span"):
+            found = f"getComputedStyle(document.querySelector('{mark}')).printColorAdjust"
+            assert browser.run(f"return {found}") == "exact"
+
+
 def test_colours_follow_the_reader_and_can_be_switched(browser: Browser, page: Path) -> None:
     """The system's choice at first; the button sets another one, on a page that has no storage."""
     background = "return getComputedStyle(document.body).backgroundColor"

@@ -100,6 +100,10 @@ class Browser:
         picture = self._devtools("Page.captureScreenshot", {"captureBeyondViewport": whole_page})
         return base64.b64decode(picture["data"])
 
+    def take_paper(self) -> None:
+        """Lay the page out as it will be printed."""
+        self._devtools("Emulation.setEmulatedMedia", {"media": "print"})
+
     def _devtools(self, command: str, parameters: dict[str, Any]) -> Any:  # noqa: ANN401 - JSON
         return self._call("POST", "/goog/cdp/execute", {"cmd": command, "params": parameters})
 
