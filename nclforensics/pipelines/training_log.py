@@ -38,28 +38,28 @@ class TrainingLog:
         self.report = report
         self._sums = dict(unlogged)
         self._count = int(self._sums.pop("steps", 0))
-        self._time = time.monotonic() - self._sums.pop("seconds", 0.0)
+        self._seconds = self._sums.pop("seconds", 0.0)
+        self._time = time.monotonic()
 
     @property
     def unlogged(self) -> dict[str, float]:
         """Return the sums of the loss terms since the last row, with the steps and seconds that they are of."""
-        return {**self._sums, "steps": self._count, "seconds": time.monotonic() - self._time}
+        return {**self._sums, "steps": self._count, "seconds": self._seconds}
 
     def add(self, terms: LossTerms) -> None:
         """Take the terms of one step into the average."""
         for name, value in terms.scalars().items():
             self._sums[name] = self._sums.get(name, 0.0) + value
         self._count += 1
+        now = time.monotonic()
+        self._seconds += now - self._time
+        self._time = now
 
     def write(self, state: RunState, *, learning_rate: float, samples_per_step: int) -> None:
         """Write the averages since the last call."""
-        now = time.monotonic()
         row = {name: value / self._count for name, value in self._sums.items()}
-        row |= {
-            "learning_rate": learning_rate,
-            "samples_per_second": self._count * samples_per_step / (now - self._time),
-        }
-        self._sums, self._count, self._time = {}, 0, now
+        row |= {"learning_rate": learning_rate, "samples_per_second": self._count * samples_per_step / self._seconds}
+        self._sums, self._count, self._seconds = {}, 0, 0.0
         self._put("train", state, row)
 
     def write_scores(self, state: RunState, row: dict[str, float]) -> None:
