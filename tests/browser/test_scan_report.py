@@ -124,6 +124,22 @@ def test_the_table_can_be_filtered(browser: Browser, page: Path) -> None:
     assert len(browser.run(NAMES)) == 5
 
 
+def test_coming_back_shows_no_choices_that_the_table_does_not_follow(browser: Browser, page: Path) -> None:
+    """Browsers fill in again what was chosen when a page is left and come back to."""
+    chosen = "return ['outcome', 'least', 'opacity', 'size'].map((id) => document.getElementById(id).value)"
+    _open(browser, page)
+    untouched = browser.run(chosen)
+    for field, value in (("outcome", "skipped"), ("opacity", "40"), ("size", "25")):
+        _choose(browser, field, value)
+    other = page.with_name("other.html")
+    other.write_text("<p>another page</p>", encoding="utf-8")
+    browser.open(other)
+    browser.run("history.back()")
+    browser.wait_until("document.querySelector('#table tbody tr')")
+    assert len(browser.run(NAMES)) == 5
+    assert browser.run(chosen) == untouched
+
+
 def test_an_accent_is_found_however_it_is_stored(browser: Browser, tmp_path: Path) -> None:
     """A Mac writes it as a character of its own, which looks the same and is never typed."""
     outcomes: list[Outcome] = [make_quiet_finding("cafe\u0301.jpg"), make_quiet_finding("tea.jpg")]
