@@ -64,7 +64,8 @@ def finish_model(
         "torch": torch.__version__,
         "machine": platform.machine(),
     }
-    save_model(folder / "model", network, config, name=folder.name, calibration=calibration, training=training)
+    name = folder.resolve().name  # "." has none of its own
+    save_model(folder / "model", network, config, name=name, calibration=calibration, training=training)
     model = load_model(folder / "model")
     history = [json.loads(line) for line in (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()]
     draw_curves(history, folder / "curves.png")

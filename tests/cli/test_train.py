@@ -16,6 +16,7 @@ from nclforensics.cli.app import main
 from nclforensics.cli.train import _Bar
 from nclforensics.config import RunConfig, TrainConfig, dump_config, load_config
 from nclforensics.errors import DatasetError
+from nclforensics.networks.weights import load_model
 from tests.photo_folders import make_photo_folder
 
 if TYPE_CHECKING:
@@ -67,6 +68,18 @@ def test_train_writes_a_model_and_prints_its_folder(
     assert capsys.readouterr().out == f"{tmp_path / 'run' / 'model'}\n"
     stored = load_config(tmp_path / "run" / "config.toml")
     assert (stored.train.steps, stored.train.batch_size) == (2, 2)
+
+
+def test_a_model_trained_into_the_working_folder_has_its_name(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every report names the model; "." and ".." say nothing."""
+    folder = tmp_path / "street"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+
+    assert train("--config", small, "--photos", tmp_path / "photos", "--out", ".", "--steps", "2") == 0
+    assert load_model(".").name == "street"
 
 
 def test_benchmark_is_stored_with_its_place_and_remarks_on_it_are_shown(
