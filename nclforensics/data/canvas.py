@@ -99,7 +99,7 @@ def paste(canvas: Canvas, rng: np.random.Generator, *, patch: Image, stencil: St
         return {"feather": 0.0}
     feather = round(float(np.exp(rng.uniform(np.log(0.5), np.log(2.5)))), 3)
     weight = np.asarray(cv2.GaussianBlur(stencil, (0, 0), feather), np.uint8)
-    blend(canvas, patch=patch, weight=near_marked(weight), window=window)
+    blend(canvas, patch=patch, weight=weight, window=window)
     return {"feather": feather}
 
 
@@ -114,9 +114,9 @@ def near_marked(weight: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def blend(canvas: Canvas, *, patch: Image, weight: NDArray[np.uint8], window: Window) -> None:
-    """Mix the patch into the canvas, `weight` / 255 of it; the mask gets the pixels of at least half the weight."""
+    """Mix the patch into the canvas, `weight` / 255 of it, near the pixels of at least half the weight; mark these."""
     rows, columns = window.stencil
-    alpha = weight[rows, columns]
+    alpha = near_marked(weight[rows, columns])  # what is marked beyond the canvas is no mark
     share = alpha.astype(np.float32) / INSIDE
     old = canvas.image[window.canvas]
     canvas.image[window.canvas] = cv2.blendLinear(

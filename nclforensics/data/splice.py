@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import cv2
 import numpy as np
 
-from nclforensics.data.canvas import Canvas, Window, blend, draw_window, near_marked, padded, paste
+from nclforensics.data.canvas import Canvas, Window, blend, draw_window, padded, paste
 from nclforensics.data.histories import (
     ORIGIN_SCALES,
     Image,
@@ -108,7 +108,7 @@ def _paste_object(canvas: Canvas, rng: np.random.Generator, *, area: float, pool
     for step in steps:
         patch = apply_step(patch, step)
     window = draw_window(rng, opacity.shape, canvas.side)
-    blend(canvas, patch=patch, weight=near_marked(opacity), window=window)
+    blend(canvas, patch=patch, weight=opacity, window=window)
     place = {"shape": "alpha", "at": [window.top, window.left], "scale": round(float(scale), 4), "mirrored": mirrored}
     return {"op": "splice", "donor": photo.sha256, "steps": steps, **place}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -46,6 +47,19 @@ def test_window_beyond_the_canvas_is_cut_off(top: int, left: int) -> None:
     expected = np.zeros((60, 60), np.bool_)
     expected[max(0, top + MARGIN) : top + MARGIN + 20, max(0, left + MARGIN) : left + MARGIN + 20] = True
     assert np.mean(canvas.mask == expected) > 0.99
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_what_is_marked_beyond_the_canvas_changes_nothing_on_it(seed: int) -> None:
+    """A thick part beyond the border with a thin one on the canvas: what changes lies near what is marked there."""
+    canvas = black_canvas()
+    stencil = np.zeros((40, 60), np.uint8)
+    stencil[8:32, 8:30] = 255
+    stencil[20, 30:52] = 255
+    patch = np.full((*stencil.shape, 3), 255, np.uint8)
+    paste(canvas, np.random.default_rng(seed), patch=patch, stencil=stencil, window=Window(10, -30, 40, 60, 60))
+    near = cv2.dilate(canvas.mask.astype(np.uint8), np.ones((2 * MARGIN + 1, 2 * MARGIN + 1), np.uint8)) > 0
+    assert not (canvas.image.any(axis=2) & ~near).any()
 
 
 def test_blend_without_weight_changes_nothing() -> None:
