@@ -32,7 +32,7 @@ from nclforensics.metrics.confusion import confusion_at
 from nclforensics.metrics.regions import regions_above
 from nclforensics.networks.weights import load_model
 from nclforensics.pipelines.inference import Localizer
-from nclforensics.results import is_much_larger
+from nclforensics.results import MUCH_LARGER, is_much_larger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,6 +68,9 @@ def main() -> None:
     sizes = print_authentic(model, localizer, paths)
     largest = model.calibration.largest_pixels
     hosts = [path for path, pixels in zip(paths, sizes, strict=True) if is_much_larger(pixels, largest)]
+    if len(hosts) < 2:  # noqa: PLR2004 - a host and a donor
+        limit = f"{MUCH_LARGER * largest / 1e6:.1f} megapixels"
+        parser.error(f"Expected two photos at least of more than {limit} to splice, found {len(hosts)}.")
     print_splices(model, localizer, splices(hosts, arguments.splices, arguments.seed))
 
 

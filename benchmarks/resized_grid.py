@@ -50,12 +50,14 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=200)
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
+    never = [photo[:400, :400] for photo in islice(shrunk_photos(arguments.photos, 0.37), arguments.pictures)]
+    if not never:
+        parser.error(f"Expected photos of 400 pixels at least on both sides at {arguments.photos}, found none.")
     pool = PhotoPool.from_folder(arguments.photos, subset="validation", validation_share=0.1, seed=SPLIT_SEED)
     samples: dict[str, list[Image]] = {}
     for name in DRAWN:
         forge = Forge(pool, ForgeConfig(size=SIDE, **SETS[name]), SEED)
         samples[name] = list(drawn(forge, arguments.pictures)[0])
-    never = [photo[:400, :400] for photo in islice(shrunk_photos(arguments.photos, 0.37), arguments.pictures)]
     print(
         f"{arguments.pictures} pictures of each kind, {len(never)} photos\n\n| not resized | a grid found |\n|---|---|"
     )

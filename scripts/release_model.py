@@ -39,7 +39,10 @@ def main() -> None:
     parser.add_argument("--both-places", nargs="*", default=[], help="sets whose masks mark the original of a copy too")
     arguments = parser.parse_args()
     folder = MODELS / arguments.run.resolve().name
-    folder.mkdir(exist_ok=True)
+    if not (arguments.run / "model").is_dir():
+        parser.error(f"Expected a finished run with a folder model at {arguments.run}, found none.")
+    if not (folder / "card.md").is_file():
+        parser.error(f"Expected the card's prose at {folder / 'card.md'}, with the two marks, found no such file.")
     for name in ("weights.safetensors", "manifest.toml", "config.toml"):
         shutil.copyfile(arguments.run / "model" / name, folder / name)
     model = load_model(folder)

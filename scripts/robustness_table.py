@@ -5,7 +5,7 @@ Run from the repository root: python scripts/robustness_table.py DIR/*/report.js
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING
@@ -20,7 +20,13 @@ FIGURES = ("f1@fpr5", "f1@0.5", "pixel_auc")
 
 def main() -> None:
     """Read the reports named on the command line."""
-    reports = [read_json(Path(name).read_text(encoding="utf-8")) for name in sys.argv[1:]]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("reports", type=Path, nargs="+", metavar="REPORT", help="a report.json")
+    arguments = parser.parse_args()
+    reports = [read_json(path.read_text(encoding="utf-8")) for path in arguments.reports]
+    for path, report in zip(arguments.reports, reports, strict=True):
+        if report.robustness is None:
+            parser.error(f"Expected a report of nclf eval --robustness at {path}, found one without these figures.")
     print("\n".join(table(reports)))
 
 
