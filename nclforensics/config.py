@@ -145,7 +145,7 @@ class ForgeConfig:
     Attributes:
         size: Side of the square sample, or of a data set's crop, in pixels: a multiple of 8 from 64 to 8192.
         authentic: Share of samples with no tampered pixel.
-        splice: Share of splices from another photo; one in ten is a retouch, the same place after another history.
+        splice: Share of splices from another photo; 12 % of them are retouches, the same place after another history.
         copy_move: Share of copy-moves.
         removal: Share of removals by inpainting.
         min_area: Smallest tampered share of the sample.
