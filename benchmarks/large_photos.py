@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import hashlib
 from collections import defaultdict
 from itertools import pairwise
 from pathlib import Path
@@ -27,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.quality_facts import saved
-from nclforensics.data.images import read_image
+from nclforensics.data.images import read_image, sha256_of
 from nclforensics.metrics.confusion import confusion_at
 from nclforensics.metrics.regions import regions_above
 from nclforensics.networks.weights import load_model
@@ -80,7 +79,7 @@ def listed(paths: list[Path], only: Path) -> list[Path]:
     Raises:
         FileNotFoundError: If one of them is not there; the message names it.
     """
-    found = {hashlib.sha256(path.read_bytes()).hexdigest(): path for path in reversed(paths)}
+    found = {sha256_of(path): path for path in reversed(paths)}
     with only.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     for row in rows:

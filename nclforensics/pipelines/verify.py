@@ -172,7 +172,7 @@ def _recorded_weights(run: dict[str, Any]) -> str | None:
     """
     named = run["model"].get("weights")
     if named is None:
-        named = run["model"]["name"]
+        named = run["model"].get("name")
         return str(named) if named in bundled_models() else None
     return str(named) if named in bundled_models() else str(Path(run["working_folder"], str(named)))
 

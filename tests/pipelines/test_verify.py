@@ -428,6 +428,13 @@ def test_a_scan_with_a_former_default_model_is_verified_with_it(
     assert (_differing(verification), verification.notes) == ({}, ())
 
 
+def test_a_run_without_the_models_name_differs(out: Path) -> None:
+    """A record that was cut down is told as such, whatever the model was called."""
+    model = json.loads((out / "run.json").read_text())["model"]
+    _change_run(out, model={key: value for key, value in model.items() if key != "name"})
+    assert _differing(verify_run(out, sample=0)) == {"run.json": 1}
+
+
 def test_weights_with_a_name_that_is_too_long_are_missing(out: Path) -> None:
     """As any that are not there."""
     model = json.loads((out / "run.json").read_text())["model"]
