@@ -134,7 +134,7 @@ def test_coming_back_shows_no_choices_that_the_table_does_not_follow(browser: Br
     other = page.with_name("other.html")
     other.write_text("<p>another page</p>", encoding="utf-8")
     browser.open(other)
-    browser.run("history.back()")
+    browser.go_back()
     browser.wait_until("document.querySelector('#table tbody tr')")
     assert len(browser.run(NAMES)) == 5
     assert browser.run(chosen) == untouched

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import time
 from typing import TYPE_CHECKING, Any, Final, Self
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 if TYPE_CHECKING:
@@ -75,6 +76,10 @@ class Browser:
         """Load a page from the disk, as a double click does."""
         self._call("POST", "/url", {"url": page.resolve().as_uri()})
 
+    def go_back(self) -> None:
+        """Press the browser's button for the page before, and wait until that page is loaded."""
+        self._call("POST", "/back", {})
+
     def run(self, script: str, *arguments: object) -> Any:  # noqa: ANN401 - whatever the script returns
         """Run a function body in the page and return what it returns."""
         return self._call("POST", "/execute/sync", {"script": script, "args": list(arguments)})
@@ -118,5 +123,8 @@ class Browser:
         data = None if body is None else json.dumps(body).encode()
         address = self._root + self._session + path
         request = Request(address, data, {"Content-Type": "application/json"}, method=method)  # noqa: S310 - our own
-        with urlopen(request, timeout=60) as answer:  # noqa: S310 - http, to this machine
-            return json.load(answer)["value"]
+        try:
+            with urlopen(request, timeout=60) as answer:  # noqa: S310 - http, to this machine
+                return json.load(answer)["value"]
+        except HTTPError as error:  # what went wrong stands in the answer, not in the status
+            raise AssertionError(f"{method} {path}: {error.read().decode(errors='replace')}") from error
