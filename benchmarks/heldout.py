@@ -57,6 +57,8 @@ SETS: Final[dict[str, dict[str, Any]]] = {
     "saved again": SAVED_AGAIN,
     "web": WEB,
     "web, resized": {**WEB, "resized": 1.0},
+    "adjusted": {"adjusted": 1.0},
+    "web, adjusted": {**WEB, "adjusted": 1.0},
     "web, cropped": WEB,
     "web, cropped and saved": WEB,
     "cropped": {},

@@ -156,6 +156,7 @@ class ForgeConfig:
         resized: Share of these that were resized once saved: before the edit, after it, or both; so were most donors.
         restored: Share of these brought back to their JPEG grid, as a scan does it, unless saved below quality 88.
         hard_light: Share of hosts, and of donors, taken in a light that blows out highlights or blackens shadows.
+        adjusted: Share of samples whose light, noise or sharpness is changed as a whole after the edit, often strongly.
     """
 
     size: int = 256
@@ -171,11 +172,12 @@ class ForgeConfig:
     resized: float = 0.0
     restored: float = 0.0
     hard_light: float = 0.0
+    adjusted: float = 0.0
 
     def __post_init__(self) -> None:
         """Raise ConfigError if size, shares or areas make no sense."""
         kinds = ("authentic", "splice", "copy_move", "removal")
-        shares = ("min_area", "max_area", "camera", "recompressed", "web", "resized", "restored", "hard_light")
+        shares = (field.name for field in dataclasses.fields(self) if field.name not in ("size", *kinds))
         _check_ranges(self, {"size": (64, 8192), **dict.fromkeys(kinds, (0, 10**9)), **dict.fromkeys(shares, (0, 1))})
         if self.size % 8:
             raise ConfigError(f'Expected forge "size" to be a multiple of 8, got {self.size}.')

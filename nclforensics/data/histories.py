@@ -30,6 +30,9 @@ SUBSAMPLINGS: Final = {
     "4:2:0": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
 }
 FILTER_SHARES: Final = {"blur": 0.2, "sharpen": 0.17, "noise": 0.2, "tone": 0.3, "vignette": 0.08, "median": 0.05}
+ADJUSTMENT_SHARES: Final = {"gamma": 0.35, "tone": 0.1, "noise": 0.3, "blur": 0.15, "sharpen": 0.05, "median": 0.05}
+LARGEST_GAMMA: Final = 2.5  # and its reciprocal
+BLUR_SIGMAS: Final = (0.4, 3.0)  # pixels
 NOISE_SIDE: Final = 1024
 WEB_SCALES: Final = (0.25, 0.7)  # a picture of the web shows most of a photo
 RESIZE_SCALES: Final = (0.45, 1.6)
@@ -168,9 +171,7 @@ def draw_resize(rng: np.random.Generator, size: tuple[int, ...], *, room: float 
 
 def draw_filter(rng: np.random.Generator) -> Step:
     """Draw one edit of a whole image: blur, sharpening, noise, tone, vignette or median."""
-    op = str(
-        rng.choice(["blur", "sharpen", "noise", "tone", "vignette", "median"], p=[0.2, 0.17, 0.2, 0.3, 0.08, 0.05])
-    )
+    op = str(rng.choice(list(FILTER_SHARES), p=list(FILTER_SHARES.values())))
     return DRAWS[op](rng)
 
 
@@ -186,6 +187,17 @@ def draw_tone(rng: np.random.Generator) -> Step:
     gain = (rng.uniform(0.85, 1.15) * rng.uniform(0.95, 1.05, 3)).round(3).tolist()
     lift = (rng.uniform(-12, 12) + rng.uniform(-4, 4, 3)).round(2).tolist()
     return {"op": "tone", "gamma": round(float(np.exp(rng.uniform(-0.3, 0.3))), 3), "gain": gain, "lift": lift}
+
+
+def draw_adjustment(rng: np.random.Generator) -> Step:
+    """Draw one change of a whole picture, as far as an editor's sliders go: light, noise, blur or sharpness."""
+    op = str(rng.choice(list(ADJUSTMENT_SHARES), p=list(ADJUSTMENT_SHARES.values())))
+    if op == "blur":
+        return {"op": "blur", "sigma": round(float(np.exp(rng.uniform(*np.log(BLUR_SIGMAS)))), 3)}
+    if op == "gamma":
+        gamma = float(np.exp(rng.uniform(-1, 1) * np.log(LARGEST_GAMMA)))
+        return {"op": "tone", "gamma": round(gamma, 3), "gain": [1.0] * 3, "lift": [0.0] * 3}
+    return DRAWS[op](rng)
 
 
 def draw_hard_light(rng: np.random.Generator) -> Step:

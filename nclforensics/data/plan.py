@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from nclforensics.data.endings import Ending, draw_ending, draw_web_ending, saved_again
-from nclforensics.data.histories import Image, Origin, Step, chance, draw_resampling, draw_resize
+from nclforensics.data.histories import Image, Origin, Step, chance, draw_adjustment, draw_resampling, draw_resize
 from nclforensics.data.quality.block_grid import BLOCK, AxisGrid, BlockGrid
 from nclforensics.data.quality.restoration import Restoration
 
@@ -86,9 +86,13 @@ def draw_plan(rng: np.random.Generator, config: ForgeConfig, *, room: int) -> Pl
         ending = draw_web_ending(rng, size=size, room=room if after else None)
     else:
         ending = draw_ending(rng, size=size, room=room, lossless=lossless)
+    adjusted = config.adjusted > 0 and chance(rng, config.adjusted)
+    if adjusted:
+        ending = replace(ending, steps=[draw_adjustment(rng), *ending.steps])
     if config.recompressed and chance(rng, config.recompressed):
         ending = saved_again(rng, ending)
-    restored = restored and (ending.last is None or ending.last["quality"] >= LOWEST_RESTORED_QUALITY)
+    # A scan finds no grid beneath an adjustment, nor beneath a strong saving.
+    restored = restored and not adjusted and (ending.last is None or ending.last["quality"] >= LOWEST_RESTORED_QUALITY)
     if restored:
         before = chance(rng, RESIZED_BEFORE)
         ending = _resized_once(rng, ending, size=size, before=before)

@@ -13,6 +13,7 @@ from nclforensics.data.histories import (
     Step,
     apply_step,
     decode_jpeg,
+    draw_adjustment,
     draw_filter,
     draw_hard_light,
     draw_jpeg,
@@ -111,6 +112,25 @@ def test_drawn_filters_are_plain_records() -> None:
     rng = np.random.default_rng(0)
     steps = [draw_filter(rng) for _ in range(100)] + [s for _ in range(100) for s in draw_source_steps(rng)]
     assert json.loads(json.dumps(steps)) == steps
+
+
+def test_adjustments_cover_the_sliders_and_are_plain_records() -> None:
+    """Gamma and blur to both ends of their ranges, noise and sharpness too; a change of gamma clips no level."""
+    rng = np.random.default_rng(0)
+    steps = [draw_adjustment(rng) for _ in range(600)]
+    assert json.loads(json.dumps(steps)) == steps
+    assert {step["op"] for step in steps} == {"tone", "noise", "blur", "sharpen", "median"}
+    gammas = [step["gamma"] for step in steps if step["op"] == "tone" and step["gain"] == [1.0] * 3]
+    sigmas = [step["sigma"] for step in steps if step["op"] == "blur"]
+    for drawn, (low, high) in ((gammas, (0.4, 2.5)), (sigmas, (0.4, 3.0))):
+        assert low <= min(drawn) < 1.2 * low
+        assert high / 1.2 < max(drawn) <= high
+    ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
+    for gamma in (min(gammas), max(gammas)):
+        levels = apply_step(ramp, {"op": "tone", "gamma": gamma, "gain": [1.0] * 3, "lift": [0.0] * 3})[0, :, 0]
+        assert (levels[0], levels[-1]) == (0, 255)
+        assert (levels == 255).sum() <= 3
+        assert (np.diff(levels.astype(int)) >= 0).all()
 
 
 def test_hard_light_clips_and_keeps_the_order_of_levels() -> None:

@@ -58,3 +58,18 @@ def test_restored_plans_had_the_samples_size_before_they_were_resized() -> None:
         assert (step is not None) == plan.resized_before
     kept = [plan for plan in plans if not plan.restored]
     assert all(plan.ending.last is not None and plan.ending.last["quality"] < 88 for plan in kept)
+
+
+def test_adjusted_pictures_are_changed_as_a_whole_before_they_are_saved() -> None:
+    """With the whole share every ending begins so, and none is brought back; a share of 0 draws nothing."""
+    config = dataclasses.replace(WEB, restored=1.0, recompressed=0.5)
+    for seed in range(60):
+        plain, adjusted = (
+            draw_plan(np.random.default_rng(seed), dataclasses.replace(config, adjusted=share), room=SIDE)
+            for share in (0.0, 1.0)
+        )
+        assert plain == draw_plan(np.random.default_rng(seed), config, room=SIDE)
+        first, *others = adjusted.ending.steps
+        assert first["op"] in ("tone", "noise", "blur", "sharpen", "median")
+        assert {step["op"] for step in others} <= {"jpeg"}
+        assert not adjusted.restored
