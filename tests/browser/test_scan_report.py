@@ -113,7 +113,7 @@ def test_the_table_can_be_filtered(browser: Browser, page: Path) -> None:
     _choose(browser, "find", "B1")
     browser.wait_until("document.querySelectorAll('#table tbody tr').length === 1")
     assert browser.run(NAMES) == ["b10.png"]
-    assert browser.run("return document.getElementById('status').textContent").endswith("1 images that match, of 5")
+    assert browser.run("return document.getElementById('status').textContent").endswith("1 image matching, of 5")
     browser.run("document.getElementById('clear').click()")
     _choose(browser, "outcome", "skipped")
     assert browser.run(NAMES) == ["torn.jpg"]

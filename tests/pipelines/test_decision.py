@@ -74,6 +74,9 @@ def test_a_small_image_marked_all_over_says_first_how_much_is_covered() -> None:
     assert found == "inconclusive"
     assert reason is not None
     assert reason.startswith("Regions were found, but: They cover 100 % of it")
+    part = make_mask(40, 40, box=(0, 0, 40, 40))
+    part[0, 0] = False
+    assert "They cover 99 % of it" in str(decide(part, GOOD)[1])
     assert "40 x 40" in reason
 
 

@@ -92,8 +92,8 @@ function draw(limit = state.size) {
   const rows = shown.slice(start, start + limit).map((record, index) => row(record, start + index));
   byId("table").tBodies[0].replaceChildren(...rows);
   const range = rows.length ? `${grouped.format(start + 1)} to ${grouped.format(start + rows.length)} of ` : "";
-  const filtered = shown.length < records.length ? ` that match, of ${grouped.format(records.length)}` : "";
-  byId("status").textContent = `${range}${grouped.format(shown.length)} images${filtered}`;
+  const filtered = shown.length < records.length ? ` matching, of ${grouped.format(records.length)}` : "";
+  byId("status").textContent = `${range}${grouped.format(shown.length)} ${shown.length === 1 ? "image" : "images"}${filtered}`;
   byId("page").textContent = `Page ${grouped.format(state.page + 1)} of ${grouped.format(pages)}`;
   byId("first").disabled = byId("back").disabled = state.page === 0;
   byId("last").disabled = byId("on").disabled = state.page === pages - 1;
