@@ -101,7 +101,8 @@ def _raising_false_alarms(prediction: NDArray[np.bool_], quality: QualityFacts |
     """Yield why the calibrated error rates do not hold, or nothing is localized, a sentence each."""
     share = float(prediction.mean())
     if share > LARGEST_SHARE:  # first: "they" are the regions that the reason begins with
-        yield f"They cover {math.floor(100 * share + 1e-9)} % of it; what marks nearly all of an image localizes nothing."
+        shown = math.floor(100 * share + 1e-9)  # 100 % only of what is covered as a whole
+        yield f"They cover {shown} % of it; what marks nearly all of an image localizes nothing."
     height, width = prediction.shape
     if min(height, width) < SMALLEST_SIDE:
         yield f"The image is {width} x {height} pixels; below {SMALLEST_SIDE} nothing can be said."
