@@ -13,8 +13,9 @@ from typing import Any, Final, Literal, TypeAlias, Union, get_args, get_origin, 
 
 from nclforensics.errors import UsageError
 
-RESULTS_SCHEMA_VERSION: Final = 3
-WITHOUT_COPIES: Final = 2  # the version before, whose findings had no `copies`: it is still read
+RESULTS_SCHEMA_VERSION: Final = 4
+# Versions that are still read: 3 knew nothing of levels, 2 nothing of copies either.
+OLDER_VERSIONS: Final = (2, 3)
 
 Decision = Literal["localized evidence", "no localized evidence", "inconclusive"]
 
@@ -104,6 +105,9 @@ class QualityFacts:
         flat_share: Share of blocks of one brightness, in [0, 1].
         ruled_share: Share of pixels on straight edges of surfaces of one brightness, in [0, 1].
         screenshot_like: Whether the picture has such surfaces with such edges: a screen's, or a frame's.
+        level_unevenness: How much rarer or more common levels are than those beside them, as a share of the pixels,
+            >= 0; None in records of schema version 3 and before, which did not measure it.
+        levels_changed: Whether levels were mapped to others in 8 bits, as brightness, contrast and curves do.
     """
 
     jpeg_quality: int | None
@@ -121,6 +125,8 @@ class QualityFacts:
     flat_share: float
     ruled_share: float
     screenshot_like: bool
+    level_unevenness: float | None
+    levels_changed: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,23 +261,38 @@ def outcome_of_record(record: object) -> Outcome:
         raise ValueError(f"expected a JSON object, found {type(record).__name__}")  # noqa: TRY004 - a value of a file
     values = dict(record)
     version = values.pop("schema_version", None)
-    if version not in (RESULTS_SCHEMA_VERSION, WITHOUT_COPIES):
+    if version not in (RESULTS_SCHEMA_VERSION, *OLDER_VERSIONS):
         raise ValueError(f"expected schema version {RESULTS_SCHEMA_VERSION}, found {version!r}")
     kinds: dict[object, type[Outcome]] = {"scanned": ScanFinding, "skipped": SkippedImage}
     status = values.pop("status", None)
     if not isinstance(status, str) or status not in kinds:
         raise ValueError(f'expected the status "scanned" or "skipped", found {status!r}')
-    if version == WITHOUT_COPIES and status == "scanned":
-        values.setdefault("copies", [])
+    if version in OLDER_VERSIONS and status == "scanned":
+        values = _completed(values, version)
     outcome = _from_json(values, kinds[status], where="record")
     assert isinstance(outcome, ScanFinding | SkippedImage)
     return outcome
 
 
-def without_copies(record: dict[str, Any]) -> dict[str, Any]:
-    """Return what `to_record` gives as the version before wrote it."""
-    older = {name: value for name, value in record.items() if name != "copies"}
-    return older | {"schema_version": WITHOUT_COPIES}
+def as_older_record(record: dict[str, Any], version: int) -> dict[str, Any]:
+    """Return what `to_record` gives as one of `OLDER_VERSIONS` wrote it."""
+    older = {name: value for name, value in record.items() if name != "copies" or version >= _WITH_COPIES}
+    if isinstance(older.get("quality"), dict):
+        older["quality"] = {name: value for name, value in older["quality"].items() if name not in _LEVELS}
+    return older | {"schema_version": version}
+
+
+_WITH_COPIES: Final = 3  # the first version
+_LEVELS: Final = {"level_unevenness": None, "levels_changed": False}  # as they are read where they were not written
+
+
+def _completed(values: dict[str, Any], version: int) -> dict[str, Any]:
+    """Return the fields of an older finding with those that its version did not have."""
+    if version < _WITH_COPIES:
+        values.setdefault("copies", [])
+    if isinstance(values.get("quality"), dict):
+        values["quality"] = values["quality"] | _LEVELS
+    return values
 
 
 def _from_json(value: object, hint: Any, *, where: str) -> object:  # noqa: ANN401 - type hints have no common type

@@ -42,6 +42,8 @@ FACTS: Final = QualityFacts(
     flat_share=0.02,
     ruled_share=0.0,
     screenshot_like=True,
+    level_unevenness=0.36,
+    levels_changed=True,
 )
 
 

@@ -8,8 +8,17 @@ from typing import Any
 
 import pytest
 
-from nclforensics.results import Outcome, Region, ScanFinding, SkippedImage, outcome_of_record
-from tests.scan_runs import COPY
+from nclforensics.results import (
+    OLDER_VERSIONS,
+    Outcome,
+    QualityFacts,
+    Region,
+    ScanFinding,
+    SkippedImage,
+    as_older_record,
+    outcome_of_record,
+)
+from tests.scan_runs import COPY, FACTS
 
 REGION = Region(x=1, y=2, width=3, height=4, area=5, mean_score=0.5, max_score=0.75)
 FINDING = ScanFinding(
@@ -54,12 +63,21 @@ def test_a_record_gives_its_outcome_back(outcome: Outcome) -> None:
     assert outcome_of_record(_as_json(outcome)) == outcome
 
 
-def test_a_record_of_the_version_before_is_read_without_copies() -> None:
-    """A scan that was made before can still be verified and reported."""
-    record = _as_json(FINDING) | {"schema_version": 2}
-    del record["copies"]
-    assert outcome_of_record(record) == dataclasses.replace(FINDING, copies=())
-    assert outcome_of_record(_as_json(SKIPPED) | {"schema_version": 2}) == SKIPPED
+@pytest.mark.parametrize("version", OLDER_VERSIONS)
+@pytest.mark.parametrize("facts", [None, FACTS], ids=["no facts", "facts"])
+def test_a_record_of_an_older_version_is_read_without_what_it_lacks(version: int, facts: QualityFacts | None) -> None:
+    """A scan that was made before can still be verified and reported; what was written is given back exactly."""
+    finding = dataclasses.replace(FINDING, quality=facts)
+    record = _as_json(finding) | {"schema_version": version}
+    if version == 2:
+        del record["copies"]
+    if facts is not None:
+        del record["quality"]["level_unevenness"], record["quality"]["levels_changed"]
+    read = outcome_of_record(record)
+    known = facts and dataclasses.replace(facts, level_unevenness=None, levels_changed=False)
+    assert read == dataclasses.replace(finding, copies=() if version == 2 else (COPY,), quality=known)
+    assert as_older_record(json.loads(json.dumps(read.to_record())), version) == record
+    assert outcome_of_record(_as_json(SKIPPED) | {"schema_version": version}) == SKIPPED
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,11 @@ def _raising_false_alarms(prediction: NDArray[np.bool_], quality: QualityFacts |
         yield f"The image is {width} x {height} pixels; below {SMALLEST_SIDE} nothing can be said."
     if quality is not None and quality.screenshot_like:
         yield "It looks like a screenshot or a framed picture; those of authentic photos often show regions, too."
+    if quality is not None and quality.levels_changed:
+        yield (
+            "Its levels were changed as a whole, as brightness, contrast or curves do; authentic photos that were "
+            "changed so often show regions, too."
+        )
 
 
 def _size(size: int, largest_pixels: int) -> str:

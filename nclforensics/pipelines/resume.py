@@ -30,11 +30,11 @@ from nclforensics.pipelines.outputs import (
 )
 from nclforensics.pipelines.remote_inputs import recorded_input
 from nclforensics.results import (
+    OLDER_VERSIONS,
     RESULTS_SCHEMA_VERSION,
-    WITHOUT_COPIES,
     ScanFinding,
+    as_older_record,
     outcome_of_record,
-    without_copies,
 )
 
 if TYPE_CHECKING:
@@ -250,8 +250,8 @@ def parse_line(line: bytes) -> Outcome | None:
         read = json.loads(line)
         outcome = outcome_of_record(read)
         written = outcome.to_record()
-        if read["schema_version"] == WITHOUT_COPIES:
-            written = without_copies(written)
+        if read["schema_version"] in OLDER_VERSIONS:
+            written = as_older_record(written, read["schema_version"])
         same = json.dumps(written, allow_nan=False).encode() + b"\n" == line
     except (ValueError, RecursionError):
         return None

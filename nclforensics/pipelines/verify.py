@@ -296,6 +296,9 @@ def _difference_again(outcome: Outcome, examiner: Examiner, reader: InputReader,
         return None if skipped else f"{outcome.path} could not be scanned again: {error}"
     if isinstance(outcome, SkippedImage):
         return f"{outcome.path} was skipped, but can be scanned: nclf scan --resume does it. Recorded: {outcome.reason}"
+    if again.quality and outcome.quality and outcome.quality.level_unevenness is None:  # an older record
+        unknown = dataclasses.replace(again.quality, level_unevenness=None, levels_changed=False)
+        again = dataclasses.replace(again, quality=unknown)
     fields = [item.name for item in dataclasses.fields(outcome)]
     changed = [name for name in fields if getattr(again, name) != getattr(outcome, name)]
     return f"{outcome.path} came out different in {', '.join(changed)}" if changed else None

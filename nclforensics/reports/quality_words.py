@@ -22,6 +22,7 @@ def quality_in_words(quality: QualityFacts | None) -> list[tuple[str, str]]:
             "surfaces",
             f"{quality.flat_share:.0%} of one brightness, {quality.ruled_share:.1%} on straight edges of them",
         ),
+        ("levels", _levels(quality)),
         ("hints", _hints(quality)),
     ]
 
@@ -46,10 +47,17 @@ def _resizing(quality: QualityFacts) -> str:
     return f"periodic trace at {quality.resampling_frequency:.3f} cycles a pixel (peak {quality.resampling_peak:.1f})"
 
 
+def _levels(quality: QualityFacts) -> str:
+    if quality.level_unevenness is None:
+        return "not measured"
+    return f"unevenness {quality.level_unevenness:.2f} (0 a smooth histogram)"
+
+
 def _hints(quality: QualityFacts) -> str:
     named = (
         ("as if enlarged", quality.upscaled),
         ("nearly uniform", quality.near_uniform),
         ("like a screenshot", quality.screenshot_like),
+        ("levels changed", quality.levels_changed),
     )
     return ", ".join(name for name, holds in named if holds) or "none"

@@ -48,6 +48,7 @@ COLUMNS: Final = (
     "upscaled",
     "near_uniform",
     "screenshot_like",
+    "levels_changed",
     "tiles",
     "device",
     "case",

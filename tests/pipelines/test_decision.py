@@ -29,6 +29,8 @@ GOOD = QualityFacts(
     flat_share=0.0,
     ruled_share=0.0,
     screenshot_like=False,
+    level_unevenness=0.0,
+    levels_changed=False,
 )
 POOR: dict[str, dict[str, Any]] = {
     "heavily compressed": {"jpeg_quality": HEAVY_COMPRESSION},
@@ -113,6 +115,14 @@ def test_screenshots_are_inconclusive_whatever_was_found(*, found: bool) -> None
     decision, reason = decide(_prediction(found=found), dataclasses.replace(GOOD, screenshot_like=True))
     assert decision == "inconclusive"
     assert "screenshot" in str(reason)
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_changed_levels_are_inconclusive_whatever_was_found(*, found: bool) -> None:
+    """Of authentic photos brightened or darkened in an editor the model flags up to seven times as many."""
+    decision, reason = decide(_prediction(found=found), dataclasses.replace(GOOD, levels_changed=True))
+    assert decision == "inconclusive"
+    assert "levels were changed" in str(reason)
 
 
 def test_every_weakness_is_named() -> None:

@@ -21,7 +21,7 @@ from nclforensics.pipelines.resume import EarlierRecords, parse_line, read_run
 from nclforensics.pipelines.run_document import Custody
 from nclforensics.pipelines.scan import scan_images
 from nclforensics.pipelines.scan_plan import plan_scan
-from nclforensics.results import SkippedImage
+from nclforensics.results import OLDER_VERSIONS, ScanFinding, SkippedImage
 from tests.factories import make_image
 from tests.scan_folders import CONFIG, contents, scan_folder, write_photos
 from tests.scan_runs import make_run
@@ -147,22 +147,29 @@ def _edit_record(_: Path, out: Path) -> None:
 
 def _age_record(_: Path, out: Path) -> None:
     lines = (out / "results.jsonl").read_text().splitlines(keepends=True)
-    lines[1] = as_version_2(lines[1])
+    lines[1] = as_version(lines[1], 2)
     (out / "results.jsonl").write_text("".join(lines))
 
 
-def as_version_2(line: str) -> str:
-    """Return a record as it was written before there were copies in it."""
-    record = json.loads(line) | {"schema_version": 2}
-    del record["copies"]
+def as_version(line: str, version: int) -> str:
+    """Return a record as it was written before levels were measured, and, for version 2, before there were copies."""
+    record = json.loads(line) | {"schema_version": version}
+    if version == 2:
+        del record["copies"]
+    del record["quality"]["level_unevenness"], record["quality"]["levels_changed"]
     return json.dumps(record) + "\n"
 
 
-def test_a_line_of_the_version_before_is_read(complete: dict[str, bytes]) -> None:
+@pytest.mark.parametrize("version", OLDER_VERSIONS)
+def test_a_line_of_a_version_before_is_read(complete: dict[str, bytes], version: int) -> None:
     """By the report and the verification; exactly as it was written, or not at all."""
     line = complete["results.jsonl"].splitlines(keepends=True)[0].decode()
-    assert parse_line(as_version_2(line).encode()) == parse_line(line.encode()) is not None
-    assert parse_line(as_version_2(line).replace('"format": "PNG"', '"format":"PNG"').encode()) is None
+    older, finding = as_version(line, version), parse_line(line.encode())
+    assert isinstance(finding, ScanFinding)
+    assert finding.quality is not None
+    quality = dataclasses.replace(finding.quality, level_unevenness=None, levels_changed=False)
+    assert parse_line(older.encode()) == dataclasses.replace(finding, quality=quality)
+    assert parse_line(older.replace('"format": "PNG"', '"format":"PNG"').encode()) is None
 
 
 @pytest.mark.parametrize(

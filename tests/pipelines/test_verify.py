@@ -17,7 +17,7 @@ from nclforensics.pipelines.outputs import digest_of, encode_png
 from nclforensics.pipelines.record_checks import list_difference, recorded_settings
 from nclforensics.pipelines.run_document import Custody
 from nclforensics.pipelines.verify import Check, Verification, verify_run
-from nclforensics.results import SkippedImage
+from nclforensics.results import SkippedImage, as_older_record, outcome_of_record
 from tests.factories import make_image
 from tests.scan_folders import contents, scan_folder, write_photos
 from tests.tiny_model import write_model
@@ -319,6 +319,18 @@ def test_a_forged_record_does_not_survive_the_sample(out: Path) -> None:
     verification = verify_run(out, sample=5)
     assert _differing(verification) == {"scanned again": 1}
     assert "0.png came out different in image_score" in _check(verification, "scanned again").examples[0]
+
+
+def test_what_an_older_scan_did_not_measure_is_no_difference(out: Path) -> None:
+    """Records of schema version 3 have no facts about levels; what they have is compared."""
+
+    def older(record: dict[str, Any]) -> dict[str, Any]:
+        return as_older_record(outcome_of_record(record).to_record(), 3)
+
+    for index in range(5):
+        _change_records(out, index, older)
+    verification = verify_run(out, sample=5)
+    assert (_differing(verification), _check(verification, "scanned again").checked) == ({}, 5)
 
 
 def test_a_changed_record_has_another_digest(out: Path) -> None:

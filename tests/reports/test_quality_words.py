@@ -14,7 +14,8 @@ def test_traces_are_told_with_their_strength() -> None:
     assert words["JPEG"] == "quality 85 (standard tables), 4:2:0"
     assert words["earlier JPEG"] == "trace of a saving at about quality 60 (gain 0.040 nats a coefficient)"
     assert words["resizing"] == "periodic trace at 0.250 cycles a pixel (peak 9.3)"
-    assert words["hints"] == "as if enlarged, like a screenshot"
+    assert words["hints"] == "as if enlarged, like a screenshot, levels changed"
+    assert words["levels"] == "unevenness 0.36 (0 a smooth histogram)"
 
 
 def test_what_was_not_found_is_said_to_be_not_found() -> None:
@@ -26,11 +27,14 @@ def test_what_was_not_found_is_said_to_be_not_found() -> None:
         resampling_frequency=None,
         upscaled=False,
         screenshot_like=False,
+        level_unevenness=None,
+        levels_changed=False,
     )
     words = dict(quality_in_words(calm))
     assert "JPEG" not in words
     assert words["earlier JPEG"].startswith("no trace found")
     assert words["resizing"].startswith("no trace found")
+    assert words["levels"] == "not measured"
     assert words["hints"] == "none"
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from nclforensics.data.quality.block_grid import grid_corner
 from nclforensics.data.quality.earlier_jpeg import GAIN_LIMIT, UNQUANTIZED, earlier_jpeg
 from nclforensics.data.quality.jpeg_coding import read_jpeg_coding
+from nclforensics.data.quality.levels import UNEVENNESS_LIMIT, level_unevenness
 from nclforensics.data.quality.resampling import PEAK_LIMIT, resampling_peak, softness
 from nclforensics.data.quality.sampling import luma_of, windows
 from nclforensics.data.quality.surfaces import flat_share, grey_of, ruled_share, textureless_share
@@ -45,6 +46,7 @@ def image_quality(content: bytes, pixels: NDArray[np.uint8], file_format: str) -
     gain, earlier = _earlier_jpeg(planes, coding)
     peak, frequency = resampling_peak(planes)
     soft = softness(planes)
+    uneven = level_unevenness(parts)
     textureless, flat, ruled = textureless_share(greys), flat_share(greys), ruled_share(greys)
     return QualityFacts(
         jpeg_quality=coding.quality if coding else None,
@@ -62,6 +64,8 @@ def image_quality(content: bytes, pixels: NDArray[np.uint8], file_format: str) -
         flat_share=round(flat, DIGITS),
         ruled_share=round(ruled, DIGITS + 2),
         screenshot_like=ruled >= RULED_LIMIT and flat >= FLAT_LIMIT,
+        level_unevenness=round(uneven, DIGITS),
+        levels_changed=uneven >= UNEVENNESS_LIMIT,
     )
 
 

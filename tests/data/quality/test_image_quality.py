@@ -9,6 +9,7 @@ import pytest
 
 from nclforensics.data.histories import decode_jpeg, jpeg_bytes
 from nclforensics.data.quality import image_quality
+from nclforensics.data.quality.levels import UNEVENNESS_LIMIT
 from nclforensics.data.quality.sampling import GRID, windows
 from nclforensics.results import QualityFacts
 from tests.textures import make_texture
@@ -39,6 +40,16 @@ def test_lossless_original_has_no_hints() -> None:
         False,
         False,
     )
+
+
+def test_a_brightened_picture_has_changed_levels() -> None:
+    """The fact, and the figure behind it."""
+    brighter = cv2.LUT(make_texture(), np.rint(255 * (np.arange(256) / 255) ** 0.6).astype(np.uint8))
+    facts = _facts(np.asarray(brighter, np.uint8))
+    assert facts.levels_changed
+    assert facts.level_unevenness is not None
+    assert facts.level_unevenness > 2 * UNEVENNESS_LIMIT
+    assert not _facts(make_texture()).levels_changed
 
 
 def test_enlarged_picture_is_upscaled_and_reduced_one_is_not() -> None:
