@@ -30,7 +30,7 @@ SUBSAMPLINGS: Final = {
     "4:2:0": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
 }
 FILTER_SHARES: Final = {"blur": 0.2, "sharpen": 0.17, "noise": 0.2, "tone": 0.3, "vignette": 0.08, "median": 0.05}
-ADJUSTMENT_SHARES: Final = {"gamma": 0.5, "tone": 0.1, "noise": 0.2, "blur": 0.1, "sharpen": 0.05, "median": 0.05}
+ADJUSTMENT_SHARES: Final = {"gamma": 0.35, "tone": 0.1, "noise": 0.3, "blur": 0.15, "sharpen": 0.05, "median": 0.05}
 LARGEST_GAMMA: Final = 2.5  # and its reciprocal
 BLUR_SIGMAS: Final = (0.4, 3.0)  # pixels
 NOISE_SIDE: Final = 1024
