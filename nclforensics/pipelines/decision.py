@@ -2,7 +2,7 @@
 
 Poor quality hides the traces of an edit. So where nothing was found, it turns "no localized evidence" into
 "inconclusive"; where regions were found they stay evidence, with the quality as a caveat. Only where the model is known
-to raise more false alarms than it was calibrated for is the image inconclusive whatever was found.
+to raise more false alarms than it was calibrated for is the image inconclusive although regions were found.
 """
 
 from __future__ import annotations
@@ -108,10 +108,10 @@ def _raising_false_alarms(prediction: NDArray[np.bool_], quality: QualityFacts |
         yield f"The image is {width} x {height} pixels; below {SMALLEST_SIDE} nothing can be said."
     if quality is not None and quality.screenshot_like:
         yield "It looks like a screenshot or a framed picture; those of authentic photos often show regions, too."
-    if quality is not None and quality.levels_changed:
+    if share and quality is not None and quality.levels_changed:  # three quarters are still found: absence stands
         yield (
-            "Its levels were changed as a whole, as brightness, contrast or curves do; authentic photos that were "
-            "changed so often show regions, too."
+            "Its levels were changed as a whole, as brightness, contrast or curves do; authentic photos often show "
+            "regions after such a change."
         )
 
 
