@@ -106,7 +106,7 @@ class QualityFacts:
         ruled_share: Share of pixels on straight edges of surfaces of one brightness, in [0, 1].
         screenshot_like: Whether the picture has such surfaces with such edges: a screen's, or a frame's.
         level_unevenness: How much rarer or more common levels are than those beside them, as a share of the pixels,
-            >= 0; None in records of schema version 3 and before, which did not measure it.
+            >= 0; None of a WebP, whose own coding leaves it, and in records before schema version 4.
         levels_changed: Whether levels were mapped to others in 8 bits, as brightness, contrast and curves do.
     """
 

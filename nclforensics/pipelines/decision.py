@@ -110,8 +110,8 @@ def _raising_false_alarms(prediction: NDArray[np.bool_], quality: QualityFacts |
         yield "It looks like a screenshot or a framed picture; those of authentic photos often show regions, too."
     if share and quality is not None and quality.levels_changed:  # three quarters are still found: absence stands
         yield (
-            "Its levels were changed as a whole, as brightness, contrast or curves do; authentic photos often show "
-            "regions after such a change."
+            "Its levels were changed as a whole, as brightness, contrast, curves or a palette do; authentic photos "
+            "often show regions after such a change."
         )
 
 

@@ -28,6 +28,7 @@ SOFTNESS_LIMIT: Final = 2.7
 UNIFORM_LIMIT: Final = 0.95
 FLAT_LIMIT: Final = 0.05
 RULED_LIMIT: Final = 0.0002
+NARROW_RANGE: Final = "WEBP"  # stores 220 levels of brightness: spread over 256, they are uneven in every photo
 DIGITS: Final = 4
 
 
@@ -46,7 +47,7 @@ def image_quality(content: bytes, pixels: NDArray[np.uint8], file_format: str) -
     gain, earlier = _earlier_jpeg(planes, coding)
     peak, frequency = resampling_peak(planes)
     soft = softness(planes)
-    uneven = level_unevenness(parts)
+    uneven = None if file_format == NARROW_RANGE else level_unevenness(parts)
     textureless, flat, ruled = textureless_share(greys), flat_share(greys), ruled_share(greys)
     return QualityFacts(
         jpeg_quality=coding.quality if coding else None,
@@ -64,8 +65,8 @@ def image_quality(content: bytes, pixels: NDArray[np.uint8], file_format: str) -
         flat_share=round(flat, DIGITS),
         ruled_share=round(ruled, DIGITS + 2),
         screenshot_like=ruled >= RULED_LIMIT and flat >= FLAT_LIMIT,
-        level_unevenness=round(uneven, DIGITS),
-        levels_changed=uneven >= UNEVENNESS_LIMIT,
+        level_unevenness=None if uneven is None else round(uneven, DIGITS),
+        levels_changed=uneven is not None and uneven >= UNEVENNESS_LIMIT,
     )
 
 
