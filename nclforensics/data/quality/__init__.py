@@ -28,7 +28,7 @@ SOFTNESS_LIMIT: Final = 2.7
 UNIFORM_LIMIT: Final = 0.95
 FLAT_LIMIT: Final = 0.05
 RULED_LIMIT: Final = 0.0002
-NARROW_RANGE: Final = "WEBP"  # stores 220 levels of brightness: spread over 256, they are uneven in every photo
+NARROW_RANGE: Final = "WebP"  # stores 220 levels of brightness: spread over 256, they are uneven in every photo
 DIGITS: Final = 4
 
 
