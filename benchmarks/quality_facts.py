@@ -87,7 +87,7 @@ def as_found(folder: Path) -> None:
     print(f"\nPhotos as they are: {len(facts)}")
     print(f"earlier JPEG {count(facts, has_earlier)}, resized {count(facts, is_resized)}, ", end="")
     print(f"upscaled {count(facts, is_upscaled)}, screenshot-like {count(facts, is_screen)}, ", end="")
-    print(f"near-uniform {count(facts, is_uniform)}")
+    print(f"near-uniform {count(facts, is_uniform)}, levels changed {count(facts, is_changed)}")
 
 
 def shrunk_photos(folder: Path, factor: float) -> Iterator[Image]:
@@ -236,6 +236,11 @@ def is_upscaled(facts: QualityFacts) -> bool:
 def is_screen(facts: QualityFacts) -> bool:
     """Tell whether it looks like a screenshot."""
     return facts.screenshot_like
+
+
+def is_changed(facts: QualityFacts) -> bool:
+    """Tell whether its levels were changed."""
+    return facts.levels_changed
 
 
 def is_uniform(facts: QualityFacts) -> bool:

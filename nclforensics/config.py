@@ -177,7 +177,7 @@ class ForgeConfig:
     def __post_init__(self) -> None:
         """Raise ConfigError if size, shares or areas make no sense."""
         kinds = ("authentic", "splice", "copy_move", "removal")
-        shares = (field.name for field in dataclasses.fields(self) if field.name not in ("size", *kinds))
+        shares = (item.name for item in dataclasses.fields(self) if item.name not in ("size", *kinds))
         _check_ranges(self, {"size": (64, 8192), **dict.fromkeys(kinds, (0, 10**9)), **dict.fromkeys(shares, (0, 1))})
         if self.size % 8:
             raise ConfigError(f'Expected forge "size" to be a multiple of 8, got {self.size}.')
