@@ -50,6 +50,8 @@ def main() -> None:
     arguments = parser.parse_args()
     photos = find_photos(arguments.photos)
     manifest = arguments.out / "manifest.csv"
+    if not manifest.is_file():
+        parser.error(f"expected {manifest}, found none: run scripts/make_examples.py --out {arguments.out} first")
     rows = manifest.read_text(encoding="utf-8").splitlines()
     for name, (_, edit, quality) in EDITS.items():
         picture, cover = edit(photos)

@@ -193,7 +193,9 @@ def _plan(paths: list[str], from0: Path | None, *, out: Path, force: bool, resum
 def _end(summary: ScanSummary, fail_on: FailOn | None) -> None:
     skipped = summary.counts["skipped"]
     if skipped and skipped == summary.counts.total():
-        raise NoReadableImageError(f"None of the {skipped} images could be scanned; see the reasons in {RESULTS_NAME}.")
+        none = "The image could not be scanned; see the reason"
+        none = none if skipped == 1 else f"None of the {skipped} images could be scanned; see the reasons"
+        raise NoReadableImageError(f"{none} in {RESULTS_NAME}.")
     if fail_on is FailOn.EVIDENCE and summary.counts["localized evidence"]:
         raise typer.Exit(EXIT_FAIL_ON_MET)
     if skipped:

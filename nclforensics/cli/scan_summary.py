@@ -90,7 +90,8 @@ def _print_resumed(run: dict[str, Any]) -> None:
     for resumed in run["resumed"][-1:]:
         kept, total = resumed["records_kept"], run["images"]
         done = "Nothing to do" if kept == total else "Resumed"
-        print_note(f"{done}: of {total} images, {kept} had a record that still holds.")
+        images = f"{total} image" if total == 1 else f"{total} images"
+        print_note(f"{done}: of {images}, {kept} had a record that still holds.")
         if resumed["torn_bytes"]:
             print_note(f"A last record of {resumed['torn_bytes']} bytes was incomplete; its image was scanned again.")
 

@@ -40,6 +40,7 @@ SCHEMA_VERSION: Final = 1
 STEP: Final = 16  # scores are stored at every 16th pixel of each axis
 SCORE_TOLERANCE: Final = 0.001
 MASK_TOLERANCE: Final = 0.001  # share of the pixels
+REQUIRED: Final = ("photo_sha256", "weights_sha256", "mask_sha256", "scores_sha256", "versions", "scores")
 
 
 @dataclass(frozen=True)
@@ -179,6 +180,9 @@ def _read_document(folder: Path) -> dict[str, Any]:
         raise VerificationError(f"Expected a self-test at {folder / DOCUMENT}, cannot read it: {error}.") from error
     if not isinstance(document, dict) or document.get("schema_version") != SCHEMA_VERSION:
         raise VerificationError(f"{folder / DOCUMENT} is no self-test of schema version {SCHEMA_VERSION}.")
+    missing = [name for name in REQUIRED if name not in document]
+    if missing:
+        raise VerificationError(f'{folder / DOCUMENT} has no "{missing[0]}". Install the model again.')
     return document
 
 

@@ -105,11 +105,19 @@ def test_files_that_are_passed_over_are_told(capsys: pytest.CaptureFixture[str])
     assert json.loads(Path("out/run.json").read_text())["passed_over"] == 1
 
 
-def test_no_readable_image_ends_with_12() -> None:
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [(("x.jpg",), "The image could not be"), (("x.jpg", "y.jpg"), "None of the 2 images could be")],
+)
+def test_no_readable_image_ends_with_12(
+    names: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A run that scanned nothing is not a run with some skipped images; its record is kept."""
-    Path("x.jpg").write_text("not an image")
-    assert _run("x.jpg", "--out", "out") == 12
-    assert [record["status"] for record in _records()] == ["skipped"]
+    for name in names:
+        Path(name).write_text("not an image")
+    assert _run(*names, "--out", "out") == 12
+    assert message in capsys.readouterr().err
+    assert [record["status"] for record in _records()] == ["skipped"] * len(names)
 
 
 def test_a_missing_path_ends_with_11(capsys: pytest.CaptureFixture[str]) -> None:

@@ -111,6 +111,16 @@ def test_a_changed_file_fails(folder: Path, name: str) -> None:
         run_selftest(folder)
 
 
+@pytest.mark.parametrize("name", ["photo_sha256", "scores_sha256", "versions", "scores"])
+def test_an_incomplete_document_fails(folder: Path, name: str) -> None:
+    """It says what is missing."""
+    document = json.loads((folder / DOCUMENT).read_text())
+    del document[name]
+    (folder / DOCUMENT).write_text(json.dumps(document))
+    with pytest.raises(VerificationError, match=f'has no "{name}"'):
+        run_selftest(folder)
+
+
 def test_a_self_test_of_other_weights_fails(folder: Path) -> None:
     """A model that was replaced in part is found."""
     write_model(folder, seed=1)
