@@ -8,15 +8,14 @@ this project: the NCL paper's public sources do not state them.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import tomllib
-import types
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal
 
 import tomli_w
 
+from nclforensics.config_tables import from_tables
 from nclforensics.errors import ConfigError, MissingInputError
 
 if TYPE_CHECKING:
@@ -57,6 +56,9 @@ class ModelConfig:
         copy_matcher: Whether the score map also gets what `nclforensics.matching` finds, which takes about as long as
             the network; the model is then calibrated with it.
         block_grid: Whether images are analysed on their JPEG grid, wherever it lies; the model is calibrated with it.
+        low_quality: JPEG quality up to which pictures whose every block shows one saving are read by a second network
+            of the same shape, trained on such; 0: there is none.
+        low_quality_shift: What the second network's score logits are lowered by, so that one threshold stands for both.
     """
 
     encoder: EncoderName = "lite"
@@ -72,11 +74,13 @@ class ModelConfig:
     image_leak: float = 0.02
     copy_matcher: bool = False
     block_grid: bool = True
+    low_quality: int = 0
+    low_quality_shift: float = 0.0
 
     def __post_init__(self) -> None:
-        """Raise ConfigError if a width is below 1, or the leak is no share."""
+        """Raise ConfigError if a width is below 1, the leak is no share, or the quality is none."""
         _check_ranges(self, dict.fromkeys(("branch_channels", "embedding_dim", "decoder_channels"), (1, 4096)))
-        _check_ranges(self, {"image_leak": (1e-6, 1)})
+        _check_ranges(self, {"image_leak": (1e-6, 1), "low_quality": (0, 100)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,6 +161,8 @@ class ForgeConfig:
         restored: Share of these brought back to their JPEG grid, as a scan does it, unless saved below quality 88.
         hard_light: Share of hosts, and of donors, taken in a light that blows out highlights or blackens shadows.
         adjusted: Share of samples whose light, noise or sharpness is changed as a whole after the edit, often strongly.
+        whole_saving: JPEG quality; only samples whose every block shows a saving of at most that are made, as a second
+            network reads them (`low_quality` in `[model]`); 0: samples of any kind.
     """
 
     size: int = 256
@@ -173,12 +179,14 @@ class ForgeConfig:
     restored: float = 0.0
     hard_light: float = 0.0
     adjusted: float = 0.0
+    whole_saving: int = 0
 
     def __post_init__(self) -> None:
         """Raise ConfigError if size, shares or areas make no sense."""
         kinds = ("authentic", "splice", "copy_move", "removal")
-        shares = (item.name for item in dataclasses.fields(self) if item.name not in ("size", *kinds))
-        _check_ranges(self, {"size": (64, 8192), **dict.fromkeys(kinds, (0, 10**9)), **dict.fromkeys(shares, (0, 1))})
+        ranges: dict[str, tuple[float, float]] = {"size": (64, 8192), "whole_saving": (0, 100)}
+        shares = (item.name for item in dataclasses.fields(self) if item.name not in (*ranges, *kinds))
+        _check_ranges(self, {**ranges, **dict.fromkeys(kinds, (0, 10**9)), **dict.fromkeys(shares, (0, 1))})
         if self.size % 8:
             raise ConfigError(f'Expected forge "size" to be a multiple of 8, got {self.size}.')
         if not 0 < self.min_area < self.max_area:
@@ -320,9 +328,6 @@ class EvalConfig:
     robustness_limit: int = 100
 
 
-ConfigT = TypeVar("ConfigT")
-
-
 def load_config(path: Path) -> RunConfig:
     """Read a run configuration from a TOML file.
 
@@ -346,52 +351,6 @@ def load_config(path: Path) -> RunConfig:
 def dump_config(config: Any) -> str:  # noqa: ANN401 - any of the dataclasses above
     """Return the configuration as TOML; `from_tables(type(config), tomllib.loads(text))` gives it back."""
     return tomli_w.dumps(_without_none(dataclasses.asdict(config)))
-
-
-def from_tables(kind: type[ConfigT], tables: dict[str, Any], *, where: str) -> ConfigT:
-    """Build a configuration dataclass from nested dictionaries, checking every key and type.
-
-    Args:
-        kind: One of the dataclasses above.
-        tables: As `tomllib` returns them.
-        where: Named in error messages.
-
-    Raises:
-        ConfigError: On an unknown key (names the nearest known one) or a value of the wrong type.
-    """
-    hints = get_type_hints(kind)
-    values: dict[str, Any] = {}
-    for key, value in tables.items():
-        if key not in hints:
-            raise ConfigError(f'Unknown key "{key}" in {where}.{_nearest(key, list(hints))}')
-        hint = hints[key]
-        if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-            if not isinstance(value, dict):
-                raise ConfigError(f'Expected a table "[{key}]" in {where}, got {value!r}.')
-            values[key] = from_tables(hint, value, where=f"{where}, section [{key}]")
-        else:
-            values[key] = _checked(value, hint, key=key, where=where)
-    return kind(**values)
-
-
-def _nearest(key: str, known: list[str]) -> str:
-    match = difflib.get_close_matches(key, known, n=1)
-    return f' Did you mean "{match[0]}"?' if match else f" Known keys: {', '.join(sorted(known))}."
-
-
-def _checked(value: Any, hint: Any, *, key: str, where: str) -> Any:  # noqa: ANN401 - TOML values are of any type
-    if get_origin(hint) is Literal:
-        if value in get_args(hint):
-            return value
-    else:
-        kinds = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-        if float in kinds and isinstance(value, int) and not isinstance(value, bool):
-            return float(value)
-        if type(value) in kinds:
-            return value
-    names = map(repr, get_args(hint)) if get_origin(hint) is Literal else [getattr(hint, "__name__", str(hint))]
-    expected = " or ".join(names)
-    raise ConfigError(f'Expected {expected} for "{key}" in {where}, got {value!r}.')
 
 
 def _without_none(value: Any) -> Any:  # noqa: ANN401 - TOML has no null: a key left out keeps its default

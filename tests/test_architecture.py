@@ -19,7 +19,7 @@ PACKAGE = Path(nclforensics.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 PYPROJECT = PACKAGE.parent / "pyproject.toml"
 
-FOUNDATION = {"config", "results", "errors"}
+FOUNDATION = {"config", "config_tables", "results", "errors"}
 CORE = {"networks", "patches", "losses", "data", "metrics", "reports", "matching"}
 MAY_IMPORT = {
     # Commands load a model and read a list of images themselves; what is computed with them is a pipeline's business.

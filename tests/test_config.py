@@ -24,9 +24,9 @@ from nclforensics.config import (
     ScanConfig,
     TrainConfig,
     dump_config,
-    from_tables,
     load_config,
 )
+from nclforensics.config_tables import from_tables
 from nclforensics.errors import ConfigError, MissingInputError
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ def _configs(kind: type[Any]) -> st.SearchStrategy[Any]:
     if kind is ForgeConfig:  # whose values depend on each other
         values |= {"size": st.integers(8, 1024).map(lambda blocks: 8 * blocks)}
         values |= {"min_area": st.floats(1e-3, 0.4), "max_area": st.floats(0.5, 1.0)}
+    qualities = {"low_quality": st.integers(0, 100), "whole_saving": st.integers(0, 100)}
+    values |= {name: quality for name, quality in qualities.items() if name in values}
     return st.builds(kind, **values)
 
 
@@ -247,6 +249,7 @@ def test_values_out_of_range_are_refused(kind: type, key: str, value: float) -> 
         {"web": 1.1},
         {"hard_light": 1.1},
         {"adjusted": 1.1},
+        {"whole_saving": 101},
         {"resized": -0.1},
         {"restored": 1.1},
         {"authentic": 0.0, "splice": 0.0, "copy_move": 0.0, "removal": 0.0},
@@ -262,6 +265,7 @@ def test_values_out_of_range_are_refused(kind: type, key: str, value: float) -> 
         "web share above 1",
         "hard light share above 1",
         "adjusted share above 1",
+        "no JPEG quality",
         "resized share below 0",
         "restored share above 1",
         "nothing to make",

@@ -26,6 +26,8 @@ from nclforensics.data.histories import (
 )
 from nclforensics.data.photos import GRID, Photo, PhotoPool
 from nclforensics.data.plan import Plan, draw_plan, restore
+from nclforensics.data.quality.block_grid import find_grid
+from nclforensics.data.quality.whole_saving import whole_saving
 from nclforensics.data.removal import removal
 from nclforensics.data.splice import splice
 from nclforensics.data.views import cut_view, draw_view
@@ -122,7 +124,13 @@ class Forge:
         if plan.restored:
             image, mask = restore(image, mask, size=self.config.size)
             encoded, recipe["restored"] = None, True
+        if self.config.whole_saving and not self._shows_the_saving(image):
+            return None
         return ForgedSample(image, mask, kind, recipe, encoded)
+
+    def _shows_the_saving(self, image: Image) -> bool:
+        quality = whole_saving(image, find_grid(image))
+        return quality is not None and quality <= self.config.whole_saving
 
     def _open_canvas(self, rng: np.random.Generator, host: Photo, plan: Plan) -> tuple[Canvas, Step]:
         """Cut the canvas out of the host and give it the host's own history, perhaps resized after that."""

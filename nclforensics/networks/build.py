@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Final
 
 from nclforensics.networks.context import ASPP, ImageDeviation
@@ -25,6 +26,10 @@ def build_network(config: ModelConfig) -> PivotNetwork:
     """Return a freshly initialized network; weights depend on torch's global random state."""
     network = ENCODERS[config.encoder](config)
     network.copy_matcher, network.block_grid = config.copy_matcher, config.block_grid
+    if config.low_quality:
+        network.low_quality = build_network(dataclasses.replace(config, low_quality=0))
+        network.low_quality.score_shift = config.low_quality_shift
+        network.low_quality_limit = config.low_quality
     return network
 
 

@@ -122,12 +122,18 @@ class PivotNetwork(nn.Module):
         copy_matcher: Whether the network was calibrated together with the copy-move matcher, which is no part of it.
         block_grid: Whether it was calibrated on images analysed on their JPEG grid, wherever it lies.
         calibrated_pixels: Pixels of the largest image that it was calibrated on; 0 if that is not known.
+        low_quality: A second network, which no method here calls: a scan reads with it those pictures whose every block
+            shows a JPEG saving of at most `low_quality_limit`. Its weights are part of this one's.
+        low_quality_limit: On the IJG scale, 1 to 100; 0 without a second network.
+        score_shift: What the logits of the score map are lowered by; not 0 in a second network alone.
     """
 
     mean: Tensor
     copy_matcher: bool = False
     block_grid: bool = True
     calibrated_pixels: int = 0
+    low_quality_limit: int = 0
+    score_shift: float = 0.0
 
     def __init__(
         self,
@@ -150,6 +156,7 @@ class PivotNetwork(nn.Module):
         self.branch_plus, self.branch_minus = branches
         self.decoder = decoder
         self.image_head = image_head
+        self.low_quality: PivotNetwork | None = None
         self.register_buffer("mean", torch.full((1, 3, 1, 1), 0.45), persistent=False)
         self.stride = cast("Encoder", encoder).stride
         self.alignment = 64
@@ -294,9 +301,9 @@ class PivotNetwork(nn.Module):
 
     def score_logits(self, logits: Tensor, image_logit: Tensor | None) -> Tensor:
         """Return the score map's logits from those of pixels (B, 1, H, W) and images (B,): see `ImageHead.combine`."""
-        if self.image_head is None or image_logit is None:
-            return logits
-        return self.image_head.combine(logits, image_logit)
+        if self.image_head is not None and image_logit is not None:
+            logits = self.image_head.combine(logits, image_logit)
+        return logits - self.score_shift if self.score_shift else logits
 
     def forward(self, images: Tensor) -> PivotOutput:
         """Localize tampering in images (B, 3, H, W), float in [0, 1], any H and W."""

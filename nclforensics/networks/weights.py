@@ -98,7 +98,9 @@ def load_model(spec: str | Path | None = None) -> LoadedModel:
     network = build_network(config)
     _fill(network, content, folder=folder)
     calibration = _calibration_of(manifest, folder)
-    network.calibrated_pixels = calibration.largest_pixels
+    for part in (network, network.low_quality):
+        if part is not None:
+            part.calibrated_pixels = calibration.largest_pixels
     return LoadedModel(
         network=network.eval(),
         config=config,
@@ -128,7 +130,8 @@ def save_model(
 
     Args:
         folder: Created where missing; an older model in it is replaced.
-        network: Its state dictionary is stored, on the CPU, in its own dtypes.
+        network: Its state dictionary is stored, on the CPU; a tensor of matrices or filters whose numbers half
+            precision holds exactly, as `scripts/join_networks.py` rounds them, takes half the space.
         run_config: Its `[model]` table builds the network again.
         name: The model's name in reports.
         calibration: Thresholds measured on authentic photos.
@@ -137,7 +140,7 @@ def save_model(
     Raises:
         OutputError: If a file cannot be written.
     """
-    tensors = {key: value.detach().cpu().contiguous().clone() for key, value in network.state_dict().items()}
+    tensors = {key: _compact(value.detach().cpu().contiguous()) for key, value in network.state_dict().items()}
     # One metadata key only: safetensors stores several in random order, and the digest would change with it.
     content = safetensors.torch.save(tensors, metadata={"format": "pt"})
     sha256 = hashlib.sha256(content).hexdigest()
@@ -164,6 +167,13 @@ def save_model(
     _replace_file(folder / WEIGHTS_FILE, content)
     _replace_file(folder / MANIFEST_FILE, tomli_w.dumps(manifest).encode())
     return sha256
+
+
+def _compact(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a copy, in half precision where that loses nothing of a float32 tensor of two or more dimensions."""
+    half = tensor.half()
+    exact = tensor.dtype == torch.float32 and tensor.ndim > 1 and torch.equal(half.float(), tensor)
+    return half if exact else tensor.clone()
 
 
 def find_model(spec: str | Path | None = None) -> Path:

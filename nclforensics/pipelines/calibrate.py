@@ -49,13 +49,10 @@ def calibrate(
     """
     evidence: list[float] = []
     largest = 0
-    for image in images:
-        if min(image.shape[:2]) < MIN_SIDE:
-            continue
-        largest = max(largest, image.shape[0] * image.shape[1])
-        for version in (image, _saved_again(image, seed=derived_seed(seed, "calibration", len(evidence)))):
-            evidence.append(evidence_score(localizer.localize(version), min_region=MIN_REGION))
-            report(len(evidence))
+    for version in calibration_images(images, seed=seed):
+        largest = max(largest, version.shape[0] * version.shape[1])
+        evidence.append(evidence_score(localizer.localize(version), min_region=MIN_REGION))
+        report(len(evidence))
     photos = len(evidence) // VERSIONS
     # A rate that not even one photo stands for would be a guess.
     rates = tuple(rate for rate in RATES if rate * photos >= 1)
@@ -69,6 +66,19 @@ def calibrate(
         source="held-out authentic photos of the training data's sources, each as it is and saved again as JPEG "
         f"(quality {LOWEST_QUALITY} to {HIGHEST_QUALITY})",
     )
+
+
+def calibration_images(images: Iterator[NDArray[np.uint8]], *, seed: int) -> Iterator[NDArray[np.uint8]]:
+    """Yield each photo that a scan would judge as it is, and saved once more at a quality that depends on its number.
+
+    Args:
+        images: As for `calibrate`.
+        seed: Seeds the JPEG qualities.
+    """
+    large_enough = (image for image in images if min(image.shape[:2]) >= MIN_SIDE)
+    for number, image in enumerate(large_enough):
+        yield image
+        yield _saved_again(image, seed=derived_seed(seed, "calibration", VERSIONS * number))
 
 
 def _saved_again(image: NDArray[np.uint8], *, seed: int) -> NDArray[np.uint8]:

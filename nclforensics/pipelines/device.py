@@ -5,10 +5,14 @@ from __future__ import annotations
 import platform
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from nclforensics.errors import DeviceUnavailableError, UsageError
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
 
 
 def select_device(name: str) -> torch.device:
@@ -64,3 +68,10 @@ def processor_name() -> str:
     lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
+
+
+def exact_convolutions() -> AbstractContextManager[None]:
+    """Return a context in which a GPU's convolutions give equal bytes for equal input, to the digits of float32."""
+    # Benchmarking would choose kernels by timing, and TF32 would drop half of the digits. `enabled` is False unless it
+    # is named: then all convolutions would be computed without cuDNN.
+    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)

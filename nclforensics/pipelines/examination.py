@@ -132,7 +132,7 @@ class Examiner:
             format=loaded.format,
             decoder=loaded.decoder,
             orientation=loaded.orientation,
-            notes=(*loaded.notes, *_grid_notes(localization.grid), *_highlight_notes(localization.left_out)),
+            notes=(*loaded.notes, *_notes_of(localization)),
             decision=decision,
             reason=reason,
             image_score=score,
@@ -150,6 +150,20 @@ class Examiner:
             **_names_and_digests(image, files),
         )
         return finding, files
+
+
+def _notes_of(localization: Localization) -> tuple[str, ...]:
+    """Return how an image was analysed, where it was not simply read as it is."""
+    parts = _grid_notes(localization.grid), _saving_notes(localization.saving), _highlight_notes(localization.left_out)
+    return tuple(note for notes in parts for note in notes)
+
+
+def _saving_notes(quality: int | None) -> tuple[str, ...]:
+    if quality is None:
+        return ()
+    return (
+        f"Every block shows a JPEG saving at quality {quality} or so: read by the model's network for such pictures",
+    )
 
 
 def _grid_notes(grid: BlockGrid) -> tuple[str, ...]:

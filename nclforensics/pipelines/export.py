@@ -139,6 +139,7 @@ def metadata_of(model: LoadedModel) -> dict[str, str]:
         "calibration": json.dumps(dataclasses.asdict(model.calibration), sort_keys=True),
         "copy_matcher": "not included" if model.network.copy_matcher else "not used",
         "block_grid": "not included" if model.network.block_grid else "not used",
+        "low_quality_network": "not used" if model.network.low_quality is None else "not included",
         "nclforensics_version": nclforensics.__version__,
         "torch_version": torch.__version__,
         "largest_whole_pixels": str(LARGEST_WHOLE),
@@ -209,6 +210,7 @@ def _difference(model: LoadedModel, content: bytes) -> float:
     image = np.random.default_rng(0).integers(0, 256, (*CHECKED_SIZE, 3), np.uint8)
     network = copy.copy(model.network)
     network.copy_matcher = network.block_grid = False  # they are no network, and not in the file
+    network.low_quality_limit = 0  # nor is the second one
     expected = Localizer(network, device=torch.device("cpu")).localize(image)
     return float(np.abs(_scores(content, image) - expected).max())
 

@@ -24,18 +24,19 @@ import torch
 from nclforensics.data.quality.block_grid import BLOCK, BlockGrid, find_grid
 from nclforensics.data.quality.resized_grid import find_resized_grid
 from nclforensics.data.quality.restoration import Restoration
+from nclforensics.data.quality.whole_saving import whole_saving
 from nclforensics.errors import ShapeError, UsageError
 from nclforensics.matching.copies import WORKING_THRESHOLD, find_copies
 from nclforensics.networks.encoder import EncoderFeatures
 from nclforensics.networks.fused import fold_batch_norms
 from nclforensics.networks.pivot import FINE
 from nclforensics.networks.strips import CELL_STRIP, in_strips
+from nclforensics.pipelines.device import exact_convolutions
 from nclforensics.pipelines.heap import release_free_memory
 from nclforensics.pipelines.left_out import cells_left_out, without_evidence
 from nclforensics.pipelines.tiling import Area, Span, cut_area, widened
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
     from types import EllipsisType
 
     from numpy.typing import NDArray
@@ -74,6 +75,7 @@ class Localization(NamedTuple):
         grid: Where the blocks lie that were analysed.
         tiles: Into how many the image was cut.
         left_out: Share of what was analysed that was left out, as blown-out highlights.
+        saving: JPEG quality of the saving that every block shows, where the second network read the image for it.
     """
 
     score_map: NDArray[np.float32]
@@ -81,6 +83,7 @@ class Localization(NamedTuple):
     grid: BlockGrid
     tiles: int
     left_out: float = 0.0
+    saving: int | None = None
 
 
 class Localizer:
@@ -121,6 +124,10 @@ class Localizer:
         self._whole = tile * tile
         self.precision = precision
         self._both_places = both_places
+        second = network.low_quality
+        self._low_quality: Localizer | None = None
+        if second is not None:
+            self._low_quality = Localizer(second, device=device, tile=tile, precision=precision)
 
     def localize(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the score map of `localize_with_copies`, shape (H, W), float32, in [0, 1]."""
@@ -142,13 +149,14 @@ class Localizer:
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:  # noqa: PLR2004
             raise ShapeError(f"Expected an image (H, W, 3) of uint8, got {image.shape} of {image.dtype}.")
         grid = self._grid(image)
+        reader, saving = self._reader(image, grid)
         with self._arithmetic():
-            score_map, seen = (self._restored if grid.resized else self._cut)(image, grid)
+            score_map, seen = reader.read_on(grid, image)
         if not self.network.copy_matcher:
-            return Localization(score_map, (), grid, *seen)
+            return Localization(score_map, (), grid, *seen, saving)
         found = find_copies(image, scores=score_map, both_places=self._both_places)
         copies = tuple(copy for copy in found.regions if copy.score > WORKING_THRESHOLD)
-        return Localization(with_copies(score_map, found), copies, grid, *seen)
+        return Localization(with_copies(score_map, found), copies, grid, *seen, saving)
 
     @torch.inference_mode()
     def image_sums(self, image: NDArray[np.uint8]) -> torch.Tensor:
@@ -181,6 +189,19 @@ class Localizer:
         if not self.network.block_grid:
             return BlockGrid.starting_at(0, 0)
         return find_resized_grid(image) or BlockGrid.starting_at(*find_grid(image))
+
+    def _reader(self, image: NDArray[np.uint8], grid: BlockGrid) -> tuple[Localizer, int | None]:
+        """Return what reads an image, and the quality of its last saving where that is the second network."""
+        if self._low_quality is None or grid.resized:
+            return self, None
+        quality = whole_saving(image, (int(grid.rows.start), int(grid.columns.start)))
+        if quality is None or quality > self.network.low_quality_limit:
+            return self, None
+        return self._low_quality, quality
+
+    def read_on(self, grid: BlockGrid, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], Seen]:
+        """Return the score map of this network alone for an image whose blocks lie on a grid."""
+        return (self._restored if grid.resized else self._cut)(image, grid)
 
     def _restored(self, image: NDArray[np.uint8], grid: BlockGrid) -> tuple[NDArray[np.float32], Seen]:
         """Return the score map of a resized picture."""
@@ -336,13 +357,6 @@ def _repeat_border(scores: NDArray[np.float32], rows: slice, columns: slice) -> 
     scores[rows, columns.stop :] = scores[rows, columns.stop - 1, None]
     scores[: rows.start] = scores[rows.start]
     scores[rows.stop :] = scores[rows.stop - 1]
-
-
-def exact_convolutions() -> AbstractContextManager[None]:
-    """Return a context in which a GPU's convolutions give equal bytes for equal input, to the digits of float32."""
-    # Benchmarking would choose kernels by timing, and TF32 would drop half of the digits. `enabled` is False unless it
-    # is named: then all convolutions would be computed without cuDNN.
-    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
 
 
 def with_copies(score_map: NDArray[np.float32], found: CopyMoveMap) -> NDArray[np.float32]:

@@ -14,7 +14,8 @@ import json
 import os
 from typing import TYPE_CHECKING, Any, Final
 
-from nclforensics.config import ScanConfig, from_tables
+from nclforensics.config import ScanConfig
+from nclforensics.config_tables import from_tables
 from nclforensics.data.images import sha256_of
 from nclforensics.errors import ConfigError, MissingInputError, UsageError, WeightsMismatchError
 from nclforensics.pipelines.outputs import (

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 # settings that no weight depends on.
 MAY_DIFFER: Final = (
     *("mosaic", "quantization", "image_head"),
-    *("copy_matcher", "block_grid", "pixel_bias", "image_leak"),
+    *("copy_matcher", "block_grid", "pixel_bias", "image_leak", "low_quality", "low_quality_shift"),
 )
 LOG_EVERY: Final = 20  # steps; regular checkpoints fall on these
 
@@ -301,6 +301,11 @@ def initial_network(config: RunConfig) -> PivotNetwork:
         WeightsMissingError, WeightsMismatchError: If there is no such model, or it was changed.
         ConfigError: If the model has another shape than the configuration, or nothing would train a random image head.
     """
+    if config.model.low_quality:
+        raise ConfigError(
+            f"Expected low_quality = 0 in [model], got {config.model.low_quality}: networks are trained one by one, "
+            "the second one on pictures that were saved once more, and joined by scripts/join_networks.py."
+        )
     network = build_network(config.model)
     model = load_model(config.train.initial) if config.train.initial else None
     if config.model.image_head and not config.losses.image and not (model and model.config.image_head):

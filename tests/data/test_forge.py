@@ -19,9 +19,12 @@ from nclforensics.data.forge import KINDS, Forge, ForgedSample
 from nclforensics.data.histories import Image, apply_step, decode_jpeg
 from nclforensics.data.photos import PhotoPool
 from nclforensics.data.plan import LOSSLESS_SHARE
+from nclforensics.data.quality.block_grid import find_grid
+from nclforensics.data.quality.whole_saving import whole_saving
 from nclforensics.data.views import cut_view
 from nclforensics.errors import MissingInputError
 from tests.photo_folders import make_cutout, make_photo_folder, write_photo
+from tests.textures import make_texture
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -121,6 +124,27 @@ def test_samples_are_saved_once_more_where_asked(folder: Path) -> None:
     assert {sample.kind == "authentic" for sample in made} == {True, False}
     assert all(sample.encoded is not None for sample in made)
     assert all(50 <= sample.recipe["ending"]["last"]["quality"] <= 90 for sample in made)
+
+
+def test_samples_show_one_saving_where_asked(tmp_path: Path) -> None:
+    """All of them, of every kind; those that showed it anyway are what they were."""
+    for number in range(6):
+        write_photo(tmp_path / f"{number}.png", make_texture(220, 260, seed=number))
+    pool = PhotoPool.from_folder(tmp_path)
+    config = ForgeConfig(size=128, min_area=0.02, recompressed=0.5, camera=0.0, authentic=0.4)
+    filtered = Forge(pool, dataclasses.replace(config, whole_saving=80), 0)
+    same = 0
+    for index in range(30):
+        before, sample = Forge(pool, config, 0).sample(index), filtered.sample(index)
+        assert sample.kind == before.kind
+        quality = whole_saving(sample.image, find_grid(sample.image))
+        assert quality is not None
+        assert quality <= 80
+        quality = whole_saving(before.image, find_grid(before.image))
+        shown = quality is not None and quality <= 80
+        assert np.array_equal(sample.image, before.image) == shown
+        same += shown
+    assert 5 < same < 25
 
 
 def test_pictures_of_the_web_are_small_jpegs_before_they_are_forged(folder: Path) -> None:

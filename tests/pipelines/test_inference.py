@@ -14,7 +14,7 @@ import torch
 from nclforensics.data.quality.block_grid import AxisGrid, BlockGrid
 from nclforensics.errors import DeviceUnavailableError, ShapeError, UsageError
 from nclforensics.matching.copies import find_copies
-from nclforensics.pipelines import inference, left_out
+from nclforensics.pipelines import device, inference, left_out
 from nclforensics.pipelines.device import select_device
 from nclforensics.pipelines.inference import COPY_SCORE, Localizer, with_copies
 from tests.factories import make_image
@@ -279,7 +279,7 @@ def test_a_gpu_convolves_with_cudnn_exactly() -> None:
     """In the scan's context cuDNN is used, without TF32; afterwards all is as before."""
     cudnn = torch.backends.cudnn
     before = cudnn.enabled, cudnn.deterministic, cudnn.allow_tf32
-    with inference.exact_convolutions():
+    with device.exact_convolutions():
         assert (cudnn.enabled, cudnn.deterministic, cudnn.allow_tf32) == (True, True, False)
     assert (cudnn.enabled, cudnn.deterministic, cudnn.allow_tf32) == before
 
