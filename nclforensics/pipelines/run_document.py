@@ -129,7 +129,8 @@ def changed_versions(recorded: Mapping[str, str | None], *, what: str) -> Iterat
     for name, here in versions().items():
         before = recorded.get(name)
         if before != here:
-            was = f"without {name}" if before is None else f"with {name} {before}"
+            absent = f"without {name}" if name in recorded else f"by a version that did not record {name}"
+            was = absent if before is None else f"with {name} {before}"
             yield f"{what} {was}; {'it is not installed here' if here is None else f'here it is {here}'}."
 
 

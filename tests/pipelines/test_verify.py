@@ -459,7 +459,8 @@ def test_changed_versions_are_told(out: Path, monkeypatch: pytest.MonkeyPatch) -
     """They may explain a difference, and are none themselves."""
     run = json.loads((out / "run.json").read_text())
     run["versions"] |= {"torch": "1.0", "opencv": None}
-    monkeypatch.setattr(run_document, "versions", lambda: {"torch": "2.0", "opencv": "5.0", "rawpy": None})
+    here = {"torch": "2.0", "opencv": "5.0", "rawpy": None, "newcodec": "3.1"}
+    monkeypatch.setattr(run_document, "versions", lambda: here)
     run["versions"]["rawpy"] = "0.28.0"
     (out / "run.json").write_text(json.dumps(run))
     verification = verify_run(out, sample=0)
@@ -468,6 +469,7 @@ def test_changed_versions_are_told(out: Path, monkeypatch: pytest.MonkeyPatch) -
         "The scan was made with torch 1.0; here it is 2.0.",
         "The scan was made without opencv; here it is 5.0.",
         "The scan was made with rawpy 0.28.0; it is not installed here.",
+        "The scan was made by a version that did not record newcodec; here it is 3.1.",
     )
 
 
