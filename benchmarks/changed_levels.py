@@ -19,15 +19,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.false_alarms import held_out_photos, shows_region
 from benchmarks.quality_facts import saved
 from nclforensics.data.histories import Step, apply_step
-from nclforensics.data.photos import PhotoPool
 from nclforensics.data.quality.levels import UNEVENNESS_LIMIT, level_unevenness
 from nclforensics.data.quality.sampling import windows
-from nclforensics.metrics.regions import evidence_score
 from nclforensics.networks.weights import DEFAULT_MODEL, load_model
 from nclforensics.pipelines.inference import Localizer
-from nclforensics.pipelines.training_data import SPLIT_SEED
 
 Image = NDArray[np.uint8]
 
@@ -57,15 +55,12 @@ def main() -> None:
     cv2.setNumThreads(1)
     model = load_model(arguments.model)
     localizer = Localizer(model.network, device=torch.device("cpu"))
-    pool = PhotoPool.from_folder(arguments.photos, subset="validation", seed=SPLIT_SEED)
-    held = [pool.photo(index) for index in range(len(pool))]
-    photos = [photo.pixels for photo in held if photo is not None and photo.opacity is None]  # no cut-out objects
+    photos = held_out_photos(arguments.photos)
     print(f"| change | levels changed | {model.name} shows a region |\n|---|---|---|")
     for name in arguments.changes:
         changed = [change(pixels, name) for pixels in photos]
         facts = sum(map(has_fact, changed))
-        scores = [evidence_score(localizer.localize(pixels), min_region=model.min_region) for pixels in changed]
-        regions = sum(score > model.threshold for score in scores)
+        regions = sum(shows_region(model, localizer, pixels) for pixels in changed)
         print(f"| {name} | {facts} of {len(photos)} | {regions} |", flush=True)
 
 

@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.quality_facts import resized, saved
+from nclforensics.data.histories import apply_step
 from nclforensics.data.photos import PhotoPool
 from nclforensics.metrics.regions import evidence_score
 from nclforensics.networks.weights import DEFAULT_MODEL, LoadedModel, load_model
@@ -106,12 +107,6 @@ def grey(image: Image) -> Image:
     return np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2).astype(np.uint8)
 
 
-def sharpened(image: Image) -> Image:
-    """Return an image after an unsharp mask."""
-    soft = cv2.GaussianBlur(image, (0, 0), 1.0)
-    return np.asarray(cv2.addWeighted(image, 1.5, soft, -0.5, 0), np.uint8)
-
-
 def local_contrast(image: Image) -> Image:
     """Return an image whose brightness was spread tile by tile, as "HDR" filters do."""
     lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)
@@ -138,7 +133,7 @@ HANDLING: Final[dict[str, Handling]] = {
     **{f"resized to {factor}": scaled(factor) for factor in (0.5, 0.75, 1.5)},
     "resized to 0.75, JPEG 85": scaled(0.75, 85),
     "without colour": grey,
-    "sharpened": sharpened,
+    "sharpened": lambda image: apply_step(image, {"op": "sharpen", "amount": 0.5}),
     "local contrast": local_contrast,
     "bilateral filter": lambda image: np.asarray(cv2.bilateralFilter(image, 5, 15, 3), np.uint8),
     "grain": grained,

@@ -41,6 +41,12 @@ def _two_networks() -> PivotNetwork:
     return network.eval()
 
 
+def _write(network: PivotNetwork, folder: Path) -> None:
+    """Save it as a model."""
+    config, calibration = replace(TINY_CONFIG, model=TWO_NETWORKS), make_calibration()
+    save_model(folder, network, config, name="two", calibration=calibration, training={"source": "none"})
+
+
 def _score_map(seed: int, image: np.ndarray) -> np.ndarray:
     return Localizer(make_network(seed=seed), device=CPU).localize(image)
 
@@ -103,13 +109,11 @@ def test_both_networks_are_in_one_file(tmp_path: Path) -> None:
     with torch.no_grad():
         for parameter in network.low_quality.parameters():
             parameter.copy_(parameter.half().float())
-    config = replace(TINY_CONFIG, model=TWO_NETWORKS)
-    calibration = make_calibration()
-    save_model(tmp_path / "m", network, config, name="two", calibration=calibration, training={"source": "none"})
+    _write(network, tmp_path / "m")
     loaded = load_model(tmp_path / "m")
     assert loaded.network.low_quality_limit == LIMIT
     assert loaded.network.low_quality is not None
-    assert loaded.network.low_quality.calibrated_pixels == calibration.largest_pixels
+    assert loaded.network.low_quality.calibrated_pixels == make_calibration().largest_pixels
     for name, tensor in network.state_dict().items():
         assert torch.equal(loaded.network.state_dict()[name], tensor), name
     one = sum(p.numel() for p in make_network().parameters())
@@ -122,14 +126,7 @@ def test_both_networks_are_in_one_file(tmp_path: Path) -> None:
 
 def test_a_scan_says_which_network_read_an_image(tmp_path: Path) -> None:
     """In the notes of its record."""
-    save_model(
-        tmp_path / "m",
-        _two_networks(),
-        replace(TINY_CONFIG, model=TWO_NETWORKS),
-        name="two",
-        calibration=make_calibration(),
-        training={"source": "none"},
-    )
+    _write(_two_networks(), tmp_path / "m")
     for quality in (70, 95):
         cv2.imwrite(str(tmp_path / f"{quality}.png"), saved(make_texture(200, 264), quality))
     plan = plan_scan([tmp_path / "70.png", tmp_path / "95.png"], out=tmp_path / "out")
@@ -145,14 +142,7 @@ def test_networks_are_trained_one_by_one(tmp_path: Path) -> None:
     """A run has one; it may start from the first one of a model that has two."""
     with pytest.raises(ConfigError, match="low_quality = 0"):
         initial_network(RunConfig(model=ModelConfig(low_quality=LIMIT)))
-    save_model(
-        tmp_path / "m",
-        _two_networks(),
-        replace(TINY_CONFIG, model=TWO_NETWORKS),
-        name="two",
-        calibration=make_calibration(),
-        training={"source": "none"},
-    )
+    _write(_two_networks(), tmp_path / "m")
     network = initial_network(replace(TINY_CONFIG, train=TrainConfig(initial=str(tmp_path / "m"))))
     assert network.low_quality is None
     for name, tensor in make_network(seed=0).state_dict().items():
