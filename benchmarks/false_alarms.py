@@ -11,14 +11,17 @@ changed levels have one of their own (benchmarks/changed_levels.py).
 from __future__ import annotations
 
 import argparse
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import cv2
 import numpy as np
+import pillow_heif
 import torch
 from numpy.typing import NDArray
+from PIL import Image as PillowImage
 
 from benchmarks.quality_facts import resized, saved
 from nclforensics.data.histories import apply_step
@@ -70,6 +73,17 @@ def recoded(extension: str, *options: int) -> Handling:
         decoded = cv2.imdecode(content, cv2.IMREAD_COLOR)
         assert decoded is not None
         return np.ascontiguousarray(decoded[..., ::-1], np.uint8)
+
+    return handle
+
+
+def heic(quality: int) -> Handling:
+    """Return what stores an image as HEIC, by x265 as it comes with the extra `heif`, and reads it again."""
+
+    def handle(image: Image) -> Image:
+        file = io.BytesIO()
+        pillow_heif.from_pillow(PillowImage.fromarray(image)).save(file, quality=quality)
+        return np.asarray(pillow_heif.open_heif(file, convert_hdr_to_8bit=True), np.uint8)
 
     return handle
 
@@ -126,6 +140,7 @@ HANDLING: Final[dict[str, Handling]] = {
     **{f"JPEG {quality}": jpeg(quality) for quality in (98, 95, 90, 85, 75)},
     **{f"WebP {quality}": recoded(".webp", WEBP, quality) for quality in (95, 90, 80)},
     **{f"AVIF {quality}": recoded(".avif", AVIF, quality) for quality in (90, 70)},
+    **{f"HEIC {quality}": heic(quality) for quality in (90, 70, 50)},
     "turned by 90 degrees": lambda image: np.ascontiguousarray(np.rot90(image)),
     "mirrored": lambda image: np.ascontiguousarray(image[:, ::-1]),
     "cropped by 3 rows and 5 columns": lambda image: np.ascontiguousarray(image[3:, 5:]),

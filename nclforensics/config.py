@@ -161,6 +161,7 @@ class ForgeConfig:
         restored: Share of these brought back to their JPEG grid, as a scan does it, unless saved below quality 88.
         hard_light: Share of hosts, and of donors, taken in a light that blows out highlights or blackens shadows.
         adjusted: Share of samples whose light, noise or sharpness is changed as a whole after the edit, often strongly.
+        avif: Share of samples that were stored as AVIF as a whole, half of them before the edit, half of them after it.
         whole_saving: JPEG quality; only samples whose every block shows a saving of at most that are made, as a second
             network reads them (`low_quality` in `[model]`); 0: samples of any kind.
     """
@@ -179,6 +180,7 @@ class ForgeConfig:
     restored: float = 0.0
     hard_light: float = 0.0
     adjusted: float = 0.0
+    avif: float = 0.0
     whole_saving: int = 0
 
     def __post_init__(self) -> None:

@@ -22,6 +22,7 @@ from nclforensics.data.histories import (
     Step,
     apply_step,
     chance,
+    draw_avif,
     draw_origin_steps,
 )
 from nclforensics.data.photos import GRID, Photo, PhotoPool
@@ -147,6 +148,8 @@ class Forge:
         steps = draw_origin_steps(rng, plan.origin, hard_light=self.config.hard_light)
         if steps and steps[-1]["op"] == "jpeg" and chance(rng, 0.2) and not plan.restored:
             steps[-1]["phase"] = [int(v) for v in rng.integers(0, GRID_STARTS, 2)]
+        if plan.avif_before:
+            steps.append(draw_avif(rng))
         if resize is not None:
             steps.append(resize)
         for step in steps:

@@ -7,6 +7,7 @@ draw from the same steps, so that a history alone never says "forged". Images ar
 
 from __future__ import annotations
 
+import io
 import math
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as PillowImage
 
 from nclforensics.data.camera import CAMERA_SCALES, apply_camera, draw_camera
 from nclforensics.data.views import INTERPOLATIONS
@@ -29,6 +31,7 @@ SUBSAMPLINGS: Final = {
     "4:2:2": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422,
     "4:2:0": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
 }
+AVIF_SPEEDS: Final = {9: 0.85, 8: 0.12, 6: 0.03}  # libavif's; mostly the quickest, as 6 takes ten times as long
 FILTER_SHARES: Final = {"blur": 0.2, "sharpen": 0.17, "noise": 0.2, "tone": 0.3, "vignette": 0.08, "median": 0.05}
 ADJUSTMENT_SHARES: Final = {"gamma": 0.35, "tone": 0.1, "noise": 0.3, "blur": 0.15, "sharpen": 0.05, "median": 0.05}
 LARGEST_GAMMA: Final = 2.5  # and its reciprocal
@@ -86,6 +89,25 @@ def _recompress(image: Image, step: Step) -> Image:
     if down or right:
         image = _u8(cv2.copyMakeBorder(image, down, 0, right, 0, cv2.BORDER_REPLICATE))
     return np.ascontiguousarray(decode_jpeg(jpeg_bytes(image, step))[down:, right:])
+
+
+# --- AVIF ---------------------------------------------------------------------------------------------------------
+
+
+def draw_avif(rng: np.random.Generator) -> Step:
+    """Draw a saving as AVIF, of quality 40 to 95; the quicker the encoder, the fewer sizes of blocks it tries."""
+    quality = int(rng.integers(40, 96))
+    subsampling = str(rng.choice(["4:2:0", "4:4:4"], p=[0.8, 0.2]))
+    speed = int(rng.choice(list(AVIF_SPEEDS), p=list(AVIF_SPEEDS.values())))
+    return {"op": "avif", "quality": quality, "subsampling": subsampling, "speed": speed}
+
+
+def _avif(image: Image, step: Step) -> Image:
+    settings = {key: step[key] for key in ("quality", "subsampling", "speed")}
+    file = io.BytesIO()
+    PillowImage.fromarray(image).save(file, "AVIF", max_threads=1, **settings)
+    with PillowImage.open(file, formats=["AVIF"]) as decoded:
+        return np.array(decoded.convert("RGB"))
 
 
 # --- Filters ------------------------------------------------------------------------------------------------------
@@ -218,6 +240,7 @@ def _u8(image: Any) -> Image:  # noqa: ANN401 - what OpenCV returns
 
 
 STEPS: Final[dict[str, Callable[[Image, Step], Image]]] = {
+    "avif": _avif,
     "blur": _blur,
     "camera": apply_camera,
     "jpeg": _recompress,

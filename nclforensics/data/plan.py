@@ -14,7 +14,16 @@ import cv2
 import numpy as np
 
 from nclforensics.data.endings import Ending, draw_ending, draw_web_ending, saved_again
-from nclforensics.data.histories import Image, Origin, Step, chance, draw_adjustment, draw_resampling, draw_resize
+from nclforensics.data.histories import (
+    Image,
+    Origin,
+    Step,
+    chance,
+    draw_adjustment,
+    draw_avif,
+    draw_resampling,
+    draw_resize,
+)
 from nclforensics.data.quality.block_grid import BLOCK, AxisGrid, BlockGrid
 from nclforensics.data.quality.restoration import Restoration
 
@@ -25,6 +34,8 @@ if TYPE_CHECKING:
 
 LOSSLESS_SHARE: Final = 0.5  # of the camera samples: those that were never saved as JPEG are the purest lesson
 CONTRASTING_SHARE: Final = 0.25
+AVIF_BEFORE: Final = 0.5  # of the pictures that were an AVIF: before the edit; the others after it
+AVIF_TO_JPEG: Final = 0.3  # of those that end as one: made a JPEG again
 # Of the pictures that were resized: how many before the edit, how many of these after it too.
 RESIZED_BEFORE: Final = 0.65
 RESIZED_AGAIN: Final = 0.2
@@ -43,6 +54,7 @@ class Plan:
         resized_before: Whether before the edit.
         restored: Whether it is brought back to its grid at the end.
         contrasting: Whether a view with contrasting textures is looked for.
+        avif_before: Whether the host was stored as AVIF before the edit.
     """
 
     origin: Origin
@@ -51,6 +63,7 @@ class Plan:
     resized_before: bool
     restored: bool
     contrasting: bool
+    avif_before: bool = False
 
     def opening_resize(self, rng: np.random.Generator, *, size: int, room: int) -> tuple[tuple[int, int], Step | None]:
         """Draw how the host gets its canvas' size: height and width before, and the step, None if it has it.
@@ -91,12 +104,18 @@ def draw_plan(rng: np.random.Generator, config: ForgeConfig, *, room: int) -> Pl
         ending = replace(ending, steps=[draw_adjustment(rng), *ending.steps])
     if config.recompressed and chance(rng, config.recompressed):
         ending = saved_again(rng, ending)
-    # A scan finds no grid beneath an adjustment, nor beneath a strong saving.
-    restored = restored and not adjusted and (ending.last is None or ending.last["quality"] >= LOWEST_RESTORED_QUALITY)
+    avif = config.avif > 0 and chance(rng, config.avif)
+    avif_before = avif and chance(rng, AVIF_BEFORE)
+    if avif and not avif_before:
+        last = ending.last if chance(rng, AVIF_TO_JPEG) else None
+        ending = replace(ending, steps=[*ending.steps, draw_avif(rng)], last=last)
+    # A scan finds no grid beneath an adjustment or an AVIF, nor beneath a strong saving.
+    restored = restored and not (adjusted or avif)
+    restored = restored and (ending.last is None or ending.last["quality"] >= LOWEST_RESTORED_QUALITY)
     if restored:
         before = chance(rng, RESIZED_BEFORE)
         ending = _resized_once(rng, ending, size=size, before=before)
-    return Plan(origin, ending, resized, before, restored, chance(rng, CONTRASTING_SHARE))
+    return Plan(origin, ending, resized, before, restored, chance(rng, CONTRASTING_SHARE), avif_before)
 
 
 def _resized_once(rng: np.random.Generator, ending: Ending, *, size: int, before: bool) -> Ending:

@@ -242,6 +242,20 @@ def test_hard_light_falls_on_hosts_and_donors_alike(folder: Path) -> None:
         assert sum(hard) / len(hard) == pytest.approx(0.5, abs=0.15)
 
 
+def test_hosts_that_were_an_avif_were_one_before_they_were_resized(folder: Path) -> None:
+    """It is the last that happened to the host but for resizing; samples end as AVIF where their hosts were none."""
+    forge = Forge(PhotoPool.from_folder(folder), only("splice", web=1.0, camera=0.0, resized=0.5, avif=1.0), 0)
+    recipes = [forge.sample(index).recipe for index in range(40)]
+    resized = 0
+    for recipe in recipes:
+        steps = [step["op"] for step in recipe["opening"]["steps"]]
+        assert ("avif" in steps) != any(step["op"] == "avif" for step in recipe["ending"]["steps"])
+        if "avif" in steps:
+            assert steps[steps.index("avif") + 1 :] in ([], ["resize"])
+            resized += steps[-1] == "resize"
+    assert resized
+
+
 def test_camera_traces_come_with_every_kind(samples: list[ForgedSample]) -> None:
     """Authentic and forged samples get a camera equally often; most donors of such a host have one of their own."""
     for authentic in (True, False):

@@ -14,6 +14,7 @@ from nclforensics.data.histories import (
     apply_step,
     decode_jpeg,
     draw_adjustment,
+    draw_avif,
     draw_filter,
     draw_hard_light,
     draw_jpeg,
@@ -29,13 +30,13 @@ def jpeg_step(quality: int, **more: object) -> Step:
     return {"op": "jpeg", "quality": quality, "colour_quality": quality, "subsampling": "4:4:4", **more}
 
 
-@pytest.mark.parametrize("op", [*DRAWS, "jpeg"])
+@pytest.mark.parametrize("op", [*DRAWS, "avif", "jpeg"])
 def test_step_changes_the_image_the_same_way_each_time_and_leaves_its_input(op: str) -> None:
     """A step is a pure function of image and record, and it does something."""
     image = make_photo()
     kept = image.copy()
     rng = np.random.default_rng(3)
-    step = draw_jpeg(rng) if op == "jpeg" else DRAWS[op](rng)
+    step = {**DRAWS, "avif": draw_avif, "jpeg": draw_jpeg}[op](rng)
     first = apply_step(image, step)
     again = apply_step(image, json.loads(json.dumps(step)))
     assert first.shape == image.shape
@@ -90,6 +91,32 @@ def test_drawn_jpeg_stays_within_its_qualities() -> None:
     assert 50 <= min(qualities) <= 53
     assert 87 <= max(qualities) <= 90
     assert {step["subsampling"] for step in steps} == {"4:4:4", "4:2:2", "4:2:0"}
+
+
+def test_avif_keeps_the_picture_the_better_the_higher_its_quality() -> None:
+    """Colours stay where they are, shades come back to within a few levels, colour alone suffers from 4:2:0."""
+    image = make_photo()
+    step = {"op": "avif", "quality": 90, "subsampling": "4:4:4", "speed": 9}
+    errors = [
+        np.abs(apply_step(image, {**step, "quality": quality}).astype(int) - image).mean() for quality in (95, 70, 40)
+    ]
+    assert 0 < errors[0] < errors[1] < errors[2]
+    assert errors[0] < 3
+    red = np.zeros((16, 16, 3), np.uint8)
+    red[:, :, 0] = 220
+    assert apply_step(red, step).mean((0, 1)) == pytest.approx([220, 0, 0], abs=3)
+    full, half = (apply_step(image, {**step, "subsampling": name}).astype(int) for name in ("4:4:4", "4:2:0"))
+    colour, colour_then, colour_half = (pixels[..., 0] - pixels[..., 2] for pixels in (full, image.astype(int), half))
+    assert np.abs(colour_half - colour_then).mean() > 1.1 * np.abs(colour - colour_then).mean()
+
+
+def test_drawn_avif_stays_within_its_qualities() -> None:
+    """Qualities from 40 to 95, both samplings, and mostly the quickest encoder, in plain records."""
+    steps = [draw_avif(np.random.default_rng(seed)) for seed in range(400)]
+    assert json.loads(json.dumps(steps)) == steps
+    assert {min(step["quality"] for step in steps), max(step["quality"] for step in steps)} == {40, 95}
+    assert {step["subsampling"] for step in steps} == {"4:2:0", "4:4:4"}
+    assert sum(step["speed"] == 9 for step in steps) == pytest.approx(340, abs=30)
 
 
 def test_grey_noise_is_the_same_in_all_channels() -> None:

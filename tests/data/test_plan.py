@@ -73,3 +73,25 @@ def test_adjusted_pictures_are_changed_as_a_whole_before_they_are_saved() -> Non
         assert first["op"] in ("tone", "noise", "blur", "sharpen", "median")
         assert {step["op"] for step in others} <= {"jpeg"}
         assert not adjusted.restored
+
+
+def test_pictures_were_an_avif_before_the_edit_or_are_one_after_it() -> None:
+    """Half and half; three in ten of the latter are made JPEGs; none is brought back; a share of 0 draws nothing."""
+    config = dataclasses.replace(WEB, restored=1.0, recompressed=0.5)
+    plans = []
+    for seed in range(400):
+        plain, avif = (
+            draw_plan(np.random.default_rng(seed), dataclasses.replace(config, avif=share), room=SIDE)
+            for share in (0.0, 1.0)
+        )
+        assert plain == draw_plan(np.random.default_rng(seed), config, room=SIDE)
+        assert not plain.avif_before
+        assert not avif.restored
+        stored = [step["op"] for step in avif.ending.steps].count("avif")
+        assert stored == (not avif.avif_before)
+        plans.append(avif)
+    after = [plan.ending for plan in plans if not plan.avif_before]
+    assert len(after) == pytest.approx(200, abs=40)
+    assert all(ending.steps[-1]["op"] == "avif" for ending in after)
+    saved = sum(ending.last is not None for ending in after)
+    assert 0.15 * len(after) < saved < 0.35 * len(after)  # three tenths of those that were not lossless before
