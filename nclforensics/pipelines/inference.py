@@ -1,12 +1,4 @@
-"""From an image of any size to its score map: in one piece, or in tiles that agree with the one piece.
-
-The decoder uses statistics of the whole image (`context_statistics`), so an image is encoded, its statistics are
-averaged, and then it is decoded with that average. The encoder's layers run in strips and the decoder in squares:
-memory goes to the features that are kept, not to what is computed on the way.
-
-An image whose features would take too much is cut into tiles. Their cores cover it without overlap; the halo around a
-core lets every pixel of the core see what it sees in one piece. Each tile is encoded twice, first for the statistics,
-then to be decoded, so that only one tile's features are held.
+"""From an image of any size to its score map: on its own JPEG grid, by the network for its kind, with its copies.
 
 What the network sees is whole blocks of the JPEG grid: it reads traces block by block from the first pixel on, and of a
 picture that was cropped or resized after it was saved it would see them all out of place (docs/experiments.md, rows 28
@@ -16,7 +8,7 @@ and 30). A resized picture is brought back to blocks of 8 x 8 pixels, and its sc
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -27,43 +19,18 @@ from nclforensics.data.quality.restoration import Restoration
 from nclforensics.data.quality.whole_saving import whole_saving
 from nclforensics.errors import ShapeError, UsageError
 from nclforensics.matching.copies import WORKING_THRESHOLD, find_copies
-from nclforensics.networks.encoder import EncoderFeatures
 from nclforensics.networks.fused import fold_batch_norms
-from nclforensics.networks.pivot import FINE
-from nclforensics.networks.strips import CELL_STRIP, in_strips
 from nclforensics.pipelines.device import exact_convolutions
-from nclforensics.pipelines.heap import release_free_memory
-from nclforensics.pipelines.left_out import cells_left_out, without_evidence
-from nclforensics.pipelines.tiling import Area, Span, cut_area, widened
+from nclforensics.pipelines.tiled_pass import STRIP, TiledPass
 
 if TYPE_CHECKING:
-    from types import EllipsisType
-
     from numpy.typing import NDArray
 
     from nclforensics.matching.copies import CopiedRegion, CopyMoveMap
-    from nclforensics.networks.pivot import Encoder, PivotNetwork
-    from nclforensics.networks.strips import Layer
+    from nclforensics.networks.pivot import PivotNetwork
+    from nclforensics.pipelines.tiled_pass import Seen
 
 COPY_SCORE: Final = 0.995  # of a copy at the matcher's working threshold: above what 5 % of authentic photos reach
-# Pixels of an image up to which its skip map is held, 12 bytes a pixel of `lite`; beyond, a square's is computed twice.
-SKIP_HELD: Final = 13_000_000
-SQUARE: Final = 1024  # side in pixels of what is decoded at once; a multiple of every network's alignment
-STRIP: Final = 256  # rows of the score map that are worked on at once
-
-
-class Features(NamedTuple):
-    """What is held of an encoded image or tile: `skip` only where there is memory for it, `deep` in parts."""
-
-    skip: torch.Tensor | None
-    deep: list[torch.Tensor]
-
-
-class Seen(NamedTuple):
-    """How an image was analysed: the two last fields of `Localization`."""
-
-    tiles: int
-    left_out: float
 
 
 class Localization(NamedTuple):
@@ -112,22 +79,14 @@ class Localizer:
     ) -> None:
         if precision not in ("fp32", "bf16"):
             raise UsageError(f'Expected the precision "fp32" or "bf16", got {precision!r}.')
-        self._halo = _round_up(network.halo, network.alignment)
-        self._core = (tile - 2 * self._halo) // network.alignment * network.alignment
-        if self._core <= 0:
-            smallest = 2 * self._halo + network.alignment
-            raise UsageError(f"Expected a tile of at least {smallest} pixels for this network, got {tile}.")
         folded = fold_batch_norms(network).to(device)
         self.network: PivotNetwork = folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
         self.device = device
-        self._skip_halo = _round_up(cast("Encoder", network.encoder).fine_reach, network.stride)
-        self._whole = tile * tile
         self.precision = precision
         self._both_places = both_places
-        second = network.low_quality
-        self._low_quality: Localizer | None = None
-        if second is not None:
-            self._low_quality = Localizer(second, device=device, tile=tile, precision=precision)
+        self._first = TiledPass(self.network, device=device, tile=tile)
+        second = self.network.low_quality
+        self._second = None if second is None else TiledPass(second, device=device, tile=tile)
 
     def localize(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the score map of `localize_with_copies`, shape (H, W), float32, in [0, 1]."""
@@ -151,7 +110,7 @@ class Localizer:
         grid = self._grid(image)
         reader, saving = self._reader(image, grid)
         with self._arithmetic():
-            score_map, seen = reader.read_on(grid, image)
+            score_map, seen = (self._restored if grid.resized else self._cut)(image, grid, reader)
         if not self.network.copy_matcher:
             return Localization(score_map, (), grid, *seen, saving)
         found = find_copies(image, scores=score_map, both_places=self._both_places)
@@ -171,7 +130,7 @@ class Localizer:
         else:
             seen = image[self._whole_blocks(image, grid)]
         with self._arithmetic():
-            sums, _ = self._decoded(seen, np.empty(seen.shape[:2], dtype=np.float32))
+            sums, _ = self._first.write_logits(seen, np.empty(seen.shape[:2], dtype=np.float32))
         if sums is None:
             raise UsageError("Expected a network with an image head, found one without.")
         return sums.float().cpu()
@@ -190,32 +149,30 @@ class Localizer:
             return BlockGrid.starting_at(0, 0)
         return find_resized_grid(image) or BlockGrid.starting_at(*find_grid(image))
 
-    def _reader(self, image: NDArray[np.uint8], grid: BlockGrid) -> tuple[Localizer, int | None]:
+    def _reader(self, image: NDArray[np.uint8], grid: BlockGrid) -> tuple[TiledPass, int | None]:
         """Return what reads an image, and the quality of its last saving where that is the second network."""
-        if self._low_quality is None or grid.resized:
-            return self, None
+        if self._second is None or grid.resized:
+            return self._first, None
         quality = whole_saving(image, (int(grid.rows.start), int(grid.columns.start)))
         if quality is None or quality > self.network.low_quality_limit:
-            return self, None
-        return self._low_quality, quality
+            return self._first, None
+        return self._second, quality
 
-    def read_on(self, grid: BlockGrid, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], Seen]:
-        """Return the score map of this network alone for an image whose blocks lie on a grid."""
-        return (self._restored if grid.resized else self._cut)(image, grid)
-
-    def _restored(self, image: NDArray[np.uint8], grid: BlockGrid) -> tuple[NDArray[np.float32], Seen]:
+    def _restored(
+        self, image: NDArray[np.uint8], grid: BlockGrid, reader: TiledPass
+    ) -> tuple[NDArray[np.float32], Seen]:
         """Return the score map of a resized picture."""
         restoration = Restoration(grid, image.shape)
         restored = restoration.restored(image)
         scores = np.empty(restored.shape[:2], dtype=np.float32)
-        seen = self._localize(restored, scores)
+        seen = reader.write_scores(restored, scores)
         return restoration.mapped_back(scores), seen
 
-    def _cut(self, image: NDArray[np.uint8], grid: BlockGrid) -> tuple[NDArray[np.float32], Seen]:
+    def _cut(self, image: NDArray[np.uint8], grid: BlockGrid, reader: TiledPass) -> tuple[NDArray[np.float32], Seen]:
         """Return the score map of a picture that is analysed as it is."""
         rows, columns = self._whole_blocks(image, grid)
         score_map = np.empty(image.shape[:2], dtype=np.float32)
-        seen = self._localize(image[rows, columns], score_map[rows, columns])
+        seen = reader.write_scores(image[rows, columns], score_map[rows, columns])
         _repeat_border(score_map, rows, columns)
         return score_map, seen
 
@@ -230,125 +187,6 @@ class Localizer:
         """Return the part of an axis that the network sees: whole blocks from `start` on, or all of a short axis."""
         whole = (length - start) // BLOCK * BLOCK if self.network.block_grid else 0
         return slice(start, start + whole) if whole > 0 else slice(0, length)
-
-    def _localize(self, image: NDArray[np.uint8], logits: NDArray[np.float32]) -> Seen:
-        """Write the scores of an image into a map of its size."""
-        sums, seen = self._decoded(image, logits)
-        image_logit = self.network.image_logit(None if sums is None else sums.float())
-        for start in range(0, len(logits), STRIP):  # in strips: the whole map may take gigabytes
-            strip = torch.from_numpy(logits[start : start + STRIP])[None, None].to(self.device)
-            scores = self.network.score_logits(strip, image_logit)[0, 0].sigmoid()
-            logits[start : start + STRIP] = scores.cpu().numpy()
-        return seen
-
-    def _decoded(self, image: NDArray[np.uint8], logits: NDArray[np.float32]) -> tuple[torch.Tensor | None, Seen]:
-        """Write an image's logits into a map of its size, and return the image head's sums."""
-        tiles = self._tiles(*image.shape[:2])
-        blown = cells_left_out(image, self.network)
-        left_out = 0.0 if blown is None else float(blown.float().mean())
-        blown = blown if blown is None else blown.to(self.device)
-        statistics, whole = self._statistics(image, tiles, blown)
-        sums: torch.Tensor | None = None
-        for tile in tiles:
-            features = whole or self._encode(image, tile)
-            sums = _added(sums, self._decode(image, tile, features, statistics, logits, blown))
-            del features  # before the next ones are computed
-        return sums, Seen(len(tiles), left_out)
-
-    def _statistics(
-        self, image: NDArray[np.uint8], tiles: list[Area], blown: torch.Tensor | None
-    ) -> tuple[torch.Tensor, Features | None]:
-        """Return the mean of the context statistics over the cells, (1, K), and the features where one tile is all."""
-        total, cells = torch.zeros(1, 1, dtype=torch.float64, device=self.device), 0
-        features: Features | None = None
-        for tile in tiles:
-            features = None  # before the next ones are computed
-            features = self._encode(image, tile)
-            for square in cut_area(tile, SQUARE, halo=0):
-                part = self._deep(features, square, tile)
-                if blown is not None:
-                    part = part[:, :, ~self._of(blown, square)][:, :, None]
-                count = part.shape[2] * part.shape[3]
-                if not count:
-                    continue
-                # float64: the sum over many parts must not depend on how they were cut.
-                total = total + self.network.context_statistics(part).double() * count
-                cells += count
-            del part
-        return (total / cells).float(), features if len(tiles) == 1 else None
-
-    def _encode(self, image: NDArray[np.uint8], tile: Area) -> Features:
-        pixels = self._pixels(image, tile)
-        if pixels.shape[2] * pixels.shape[3] > SKIP_HELD:
-            return Features(None, self.network.encode_deep(pixels, _in_strips_sparingly))
-        skip, deep = self.network.encode(pixels, in_strips)
-        return Features(skip, [deep])
-
-    def _deep(self, features: Features, square: Area, tile: Area) -> torch.Tensor:
-        """Return a square of a tile's deep map."""
-        parts = [part[self._cells(square, tile)] for part in features.deep]
-        return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
-
-    def _decode(
-        self,
-        image: NDArray[np.uint8],
-        tile: Area,
-        features: Features,
-        statistics: torch.Tensor,
-        logits: NDArray[np.float32],
-        blown: torch.Tensor | None,
-    ) -> torch.Tensor | None:
-        """Write the logits of a tile's core into the image's, and return the sums that the image head reads of it."""
-        sums: torch.Tensor | None = None
-        for square in cut_area(tile, SQUARE, halo=self.network.decode_halo):
-            rows, columns = square
-            skip = (
-                self._skip(image, square) if features.skip is None else features.skip[self._cells(square, tile, FINE)]
-            )
-            part = EncoderFeatures(skip, self._deep(features, square, tile))
-            size = (rows.stop - rows.start, columns.stop - columns.start)
-            output = self.network.decode(part, statistics, size=size)
-            if blown is not None:
-                output = without_evidence(output, self._of(blown, square), self.network.stride)
-            core = output.logits[0, 0, rows.core_in_extent, columns.core_in_extent]
-            logits[rows.core_start : rows.core_stop, columns.core_start : columns.core_stop] = (
-                core.float().cpu().numpy()
-            )
-            read = self._cells((rows.core, columns.core), square)[1:]
-            sums = _added(sums, self.network.image_sums(output, *read))
-            del skip, part, output
-            if features.skip is None:
-                release_free_memory()
-        return sums
-
-    def _skip(self, image: NDArray[np.uint8], square: Area) -> torch.Tensor:
-        """Compute the skip map of a square again."""
-        wider = widened(square, self._skip_halo, image.shape)
-        return self.network.encode_fine(self._pixels(image, wider), _in_strips_sparingly)[
-            self._cells(square, wider, FINE)
-        ]
-
-    def _pixels(self, image: NDArray[np.uint8], area: Area) -> torch.Tensor:
-        """Return an area's extent as uint8 (1, 3, h, w)."""
-        rows, columns = area
-        pixels = np.ascontiguousarray(image[rows.start : rows.stop, columns.start : columns.stop])
-        return torch.from_numpy(pixels).to(self.device).permute(2, 0, 1)[None]
-
-    def _cells(self, part: Area, area: Area, side: int | None = None) -> tuple[EllipsisType, slice, slice]:
-        """Return where a part lies on a map of the area, whose cells have `side` pixels a side; patches by default."""
-        stride = self.network.stride
-        scale = stride // (side or stride)
-        rows, columns = (span.cells(whole.start, stride, scale) for span, whole in zip(part, area, strict=True))
-        return ..., rows, columns
-
-    def _of(self, cells: torch.Tensor, area: Area) -> torch.Tensor:
-        """Return an area's extent of the whole image's cells, (h, w)."""
-        rows, columns = (span.cells(0, self.network.stride) for span in area)
-        return cells[rows, columns]
-
-    def _tiles(self, height: int, width: int) -> list[Area]:
-        whole = (Span.whole(height), Span.whole(width))
-        return [whole] if height * width <= self._whole else cut_area(whole, self._core, self._halo)
 
 
 def _repeat_border(scores: NDArray[np.float32], rows: slice, columns: slice) -> None:
@@ -373,27 +211,3 @@ def with_copies(score_map: NDArray[np.float32], found: CopyMoveMap) -> NDArray[n
         raised = (COPY_SCORE + (1 - COPY_SCORE) * share).astype(np.float32)
         np.maximum(strip, np.where(copies > WORKING_THRESHOLD, raised, np.float32(0)), out=strip)
     return score_map
-
-
-def _in_strips_sparingly(
-    layer: Layer, cells: torch.Tensor, *, reach: int, stride: int = 1, strip: int = CELL_STRIP, consume: bool = False
-) -> torch.Tensor:
-    """Return what `in_strips` does, and give back after each strip what that needed on the way."""
-
-    def released(piece: torch.Tensor) -> torch.Tensor:
-        given = layer(piece)
-        release_free_memory()
-        return given
-
-    return in_strips(released, cells, reach=reach, stride=stride, strip=strip, consume=consume)
-
-
-def _added(total: torch.Tensor | None, sums: torch.Tensor | None) -> torch.Tensor | None:
-    """Add a tile's sums in float64: the result must not depend on how the image was cut."""
-    if sums is None:
-        return None
-    return sums.double() if total is None else total + sums.double()
-
-
-def _round_up(value: int, multiple: int) -> int:
-    return -(-value // multiple) * multiple

@@ -77,10 +77,10 @@ def test_a_scan_stays_on_its_device(monkeypatch: pytest.MonkeyPatch) -> None:
     with pretended_gpu(monkeypatch) as device, torch.no_grad():
         for place in (CPU, device):
             localizer = Localizer(network, device=place, tile=512)
-            localizer._whole = 0  # cut even this image
+            localizer._first.largest_whole = 0  # cut even this image
             maps.append(np.empty(image.shape[:2], np.float32))
             # Without inference mode, which knows no tensors of other kinds.
-            assert localizer._localize(image, maps[-1]).tiles > 1
+            assert localizer._first.write_scores(image, maps[-1]).tiles > 1
     np.testing.assert_allclose(maps[0], maps[1], atol=1e-6)
 
 

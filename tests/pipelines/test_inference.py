@@ -14,7 +14,7 @@ import torch
 from nclforensics.data.quality.block_grid import AxisGrid, BlockGrid
 from nclforensics.errors import DeviceUnavailableError, ShapeError, UsageError
 from nclforensics.matching.copies import find_copies
-from nclforensics.pipelines import device, inference, left_out
+from nclforensics.pipelines import device, inference, left_out, tiled_pass
 from nclforensics.pipelines.device import select_device
 from nclforensics.pipelines.inference import COPY_SCORE, Localizer, with_copies
 from tests.factories import make_image
@@ -34,7 +34,7 @@ TILE_TOLERANCE = 1e-4
 def _tiling_localizer(network: PivotNetwork) -> Localizer:
     """Return a localizer that cuts even a small image, into cores of 128 pixels."""
     localizer = Localizer(network, device=CPU, tile=512)
-    localizer._whole = 0
+    localizer._first.largest_whole = 0
     return localizer
 
 
@@ -75,13 +75,13 @@ def test_strips_and_squares_agree_with_the_network_at_once(
     with torch.inference_mode():
         pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
         expected = network(pixels).score_logits[0, 0].sigmoid().numpy()
-    monkeypatch.setattr(inference, "SQUARE", 128)
+    monkeypatch.setattr(tiled_pass, "SQUARE", 128)
     for localizer, held in (
         (Localizer(network, device=CPU), 10**9),
         (Localizer(network, device=CPU), 0),
         (_tiling_localizer(network), 0),
     ):
-        monkeypatch.setattr(inference, "SKIP_HELD", held)
+        monkeypatch.setattr(tiled_pass, "SKIP_HELD", held)
         assert np.abs(localizer.localize(image) - expected).max() < TILE_TOLERANCE
 
 
@@ -181,7 +181,7 @@ def test_highlights_of_a_much_larger_image_are_left_out(tiled: bool, monkeypatch
     image, network = _overexposed(), make_network()
     network.block_grid = False
     network.calibrated_pixels = image[..., 0].size // 4 - 1
-    monkeypatch.setattr(inference, "SQUARE", 128)
+    monkeypatch.setattr(tiled_pass, "SQUARE", 128)
     localizer = _tiling_localizer(network) if tiled else Localizer(network, device=CPU)
     found = localizer.localize(image)
     blown = torch.zeros(19, 67, dtype=torch.bool)
@@ -232,7 +232,7 @@ def test_the_halo_of_decoded_squares_is_needed(monkeypatch: pytest.MonkeyPatch) 
     """The test above can fail: squares without a halo show their borders."""
     image = _textured(300, 300)
     network = make_network()
-    monkeypatch.setattr(inference, "SQUARE", 128)
+    monkeypatch.setattr(tiled_pass, "SQUARE", 128)
     right = Localizer(network, device=CPU).localize(image)
     network.decode_halo = 0
     assert np.abs(Localizer(network, device=CPU).localize(image) - right).max() > 10 * TILE_TOLERANCE
