@@ -186,19 +186,32 @@ def test_tiff_of_another_colour_model_is_refused(tmp_path: Path, compression: st
         read_image(path)
 
 
+@pytest.mark.parametrize("header_size", [40, 52])
 @pytest.mark.parametrize("red_first", [False, True])
-def test_bmp_of_32_bits_keeps_its_colours(tmp_path: Path, red_first: bool) -> None:  # noqa: FBT001 - a case
-    """Bit fields behind the shortest header name the order of the colours; one that is not read is refused."""
+def test_bmp_of_32_bits_keeps_its_colours(tmp_path: Path, *, red_first: bool, header_size: int) -> None:
+    """Bit fields, behind the header or in it, name the order of the colours; one that is not read is refused."""
     fields = (0xFF, 0xFF00, 0xFF0000) if red_first else (0xFF0000, 0xFF00, 0xFF)
     pixels = np.dstack([IMAGE if red_first else IMAGE[:, :, ::-1], np.full((30, 41, 1), 255, np.uint8)])
     header = struct.pack("<2sIHHI", b"BM", 66 + pixels.size, 0, 0, 66)
-    header += struct.pack("<IiiHHIIiiII3I", 40, 41, -30, 1, 32, 3, pixels.size, 0, 0, 0, 0, *fields)
+    header += struct.pack("<IiiHHIIiiII3I", header_size, 41, -30, 1, 32, 3, pixels.size, 0, 0, 0, 0, *fields)
     (tmp_path / "a.bmp").write_bytes(header + pixels.tobytes())
     if red_first:
         with pytest.raises(UnreadableImageError, match="another order than blue, green, red"):
             read_image(tmp_path / "a.bmp")
     else:
         assert np.array_equal(IMAGE, read_image(tmp_path / "a.bmp").pixels)
+
+
+@pytest.mark.parametrize("bits", [1, 8, 24])
+def test_bmp_of_os2_is_refused(tmp_path: Path, bits: int) -> None:
+    """OpenCV would give its colours as grey, without a word."""
+    palette = b"" if bits == 24 else bytes(3 * 2**bits)
+    rows = bytes((41 * bits + 31) // 32 * 4 * 30)
+    start = 26 + len(palette)
+    header = struct.pack("<2sIHHI", b"BM", start + len(rows), 0, 0, start) + struct.pack("<IHHHH", 12, 41, 30, 1, bits)
+    (tmp_path / "a.bmp").write_bytes(header + palette + rows)
+    with pytest.raises(UnreadableImageError, match=r"OS/2 1 wrote it .* not supported"):
+        read_image(tmp_path / "a.bmp")
 
 
 def test_wrong_suffix_is_noted(tmp_path: Path) -> None:
