@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from nclforensics.config import ScanConfig
 from nclforensics.data.images import read_samples
 from nclforensics.errors import ConfigError, MissingInputError, UnreadableImageError
 from nclforensics.pipelines.resume import config_of
-from nclforensics.pipelines.run_document import describe_threshold, digest_of_config, versions
+from nclforensics.pipelines.run_document import RUN_SCHEMA_VERSION, describe_threshold, digest_of_config, versions
 from nclforensics.pipelines.scan_plan import digest_of_paths
 from nclforensics.reports.scan_document import recorded_calibration
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from nclforensics.config import ScanConfig
     from nclforensics.networks.weights import LoadedModel
     from nclforensics.results import ScanFinding
 
@@ -82,6 +82,16 @@ def _regions_of(file: Path, height: int, width: int) -> list[tuple[int, int, int
     window = np.ascontiguousarray(mask[top : top + rows, left : left + columns])
     _, _, stats, _ = cv2.connectedComponentsWithStats(window, connectivity=8, ltype=cv2.CV_32S)
     return [(left + int(x), top + int(y), int(w), int(h), int(area)) for x, y, w, h, area in stats[1:]]
+
+
+def contents_difference(run: dict[str, Any]) -> str | None:
+    """Return what no scan would have written into its `run.json`, None if there is nothing of the kind."""
+    if run.get("schema_version") != RUN_SCHEMA_VERSION:
+        return f"it has the schema version {run.get('schema_version')}, a scan writes {RUN_SCHEMA_VERSION}"
+    if run.get("status") == "finished" and run.get("error") is not None:
+        return f"the scan is finished, but with the error {run['error']!r:.80}"
+    unknown = sorted(set(run["config"]) - {item.name for item in dataclasses.fields(ScanConfig)})
+    return f"there are settings that no scan has: {', '.join(unknown)}" if unknown else None
 
 
 def counts_difference(counts: Mapping[str, int], run: dict[str, Any]) -> str | None:

@@ -28,6 +28,7 @@ from nclforensics.pipelines.examination import Examiner
 from nclforensics.pipelines.outputs import MASK_SUFFIX, RESULTS_FILE, RUN_FILE, SUFFIXES
 from nclforensics.pipelines.record_checks import (
     as_calibrated,
+    contents_difference,
     counts_difference,
     finding_difference,
     inputs_difference,
@@ -191,6 +192,7 @@ def _check_run(run: dict[str, Any], counts: Counter[str], model: LoadedModel | N
     check = Check(name=RUN_FILE)
     status = run.get("status")
     check.add(None if status == "finished" else f"the scan is {status}, not finished: nclf scan --resume finishes it")
+    check.add(contents_difference(run))
     check.add(counts_difference(counts, run))
     check.add(inputs_difference(run))
     settings = recorded_settings(run)
@@ -222,9 +224,17 @@ def _outcomes(out: Path, run: dict[str, Any], records: Check) -> Iterator[Outcom
         raise MissingInputError(
             f"Expected records at {out / RESULTS_FILE}, cannot read it: {error.strerror}."
         ) from error
-    if run.get("results_sha256") is not None:  # scans before 0.2.0 did not record it
-        same = sha256.hexdigest() == run["results_sha256"]
-        records.add(None if same else f"{RESULTS_FILE} does not have the digest that {RUN_FILE} recorded at the end")
+    if run.get("results_sha256") is None and _recorded_no_digest(run):
+        return
+    same = sha256.hexdigest() == run.get("results_sha256")
+    records.add(
+        None if same else f"{RESULTS_FILE} does not have the digest that a scan records in {RUN_FILE} at its end"
+    )
+
+
+def _recorded_no_digest(run: dict[str, Any]) -> bool:
+    """Return whether a scan recorded no digest of its records: one that was killed, or before 0.2.0."""
+    return run.get("status") == "running" or str(run["versions"].get("nclforensics")).startswith("0.1.")
 
 
 def _input_difference(outcome: Outcome, run: dict[str, Any]) -> str | None:

@@ -58,7 +58,7 @@ def test_an_untouched_scan_is_as_recorded(out: Path) -> None:
     before = contents(out)
     verification = verify_run(out, sample=2)
     assert {check.name: check.checked for check in verification.checks} == {
-        "run.json": 5,
+        "run.json": 6,
         "list of images": 1,
         "records": 6,
         "inputs": 5,
@@ -345,9 +345,42 @@ def test_an_older_scan_has_no_digest_of_its_records(out: Path) -> None:
     """That is no difference."""
     run = json.loads((out / "run.json").read_text())
     del run["results_sha256"]
+    run["versions"]["nclforensics"] = "0.1.0"
     (out / "run.json").write_text(json.dumps(run))
     verification = verify_run(out, sample=0)
     assert (_differing(verification), _check(verification, "records").checked) == ({}, 5)
+
+
+@pytest.mark.parametrize("digest", [None, ""])
+def test_a_digest_that_was_taken_out_is_missed(out: Path, digest: str | None) -> None:
+    """Else a changed record would need no digest that fits."""
+    _change_run(out, results_sha256=digest)
+    assert _differing(verify_run(out, sample=0)) == {"records": 1}
+
+
+def test_a_killed_scan_recorded_no_digest(out: Path) -> None:
+    """What differs is that it is not finished."""
+    _change_run(out, results_sha256=None, status="running", counts={})
+    assert _differing(verify_run(out, sample=0)) == {"run.json": 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"schema_version": 99}, "schema version 99"),
+        ({"error": "boom"}, "finished, but with the error 'boom'"),
+        ({"config": {"unheard": None}}, "settings that no scan has: unheard"),
+    ],
+)
+def test_what_no_scan_writes_is_a_difference(out: Path, changes: dict[str, Any], words: str) -> None:
+    """A report would show it as if the scan had said so."""
+    run = json.loads((out / "run.json").read_text())
+    if "config" in changes:
+        changes = {"config": {**run["config"], **changes["config"]}}
+    _change_run(out, **changes)
+    verification = verify_run(out, sample=0)
+    assert _differing(verification) == {"run.json": 1}
+    assert words in " ".join(_check(verification, "run.json").examples)
 
 
 def test_a_resumed_scan_is_as_recorded(out: Path, model: LoadedModel) -> None:
