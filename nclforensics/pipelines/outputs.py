@@ -3,8 +3,8 @@
 Naming rule. An image found in an input folder keeps its path below that folder, an image named itself keeps its file
 name; the suffix stays, so `a.jpg` and `a.png` have different masks: `a.jpg.mask.png`, `a.png.mask.png`. Where two
 inputs would still share a name, the later one, in the order given, gets `~2` (then `~3`, ...) before `.mask.png`; so
-does a folder that is named like an output. Names are compared without regard to case, and to whether an accented
-letter is one character or two, since there are file systems that would merge them.
+does a folder that is named like an output, a record or a report. Names are compared without regard to case, and to
+whether an accented letter is one character or two, since there are file systems that would merge them.
 
 A store or an archive may hold names that no file system has: what is too long for a folder is cut as a file's name is,
 and ".." leads nowhere, it becomes the folder `~..`.
@@ -18,6 +18,7 @@ import secrets
 import sys
 import unicodedata
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
@@ -36,10 +37,18 @@ if TYPE_CHECKING:
 RESULTS_FILE: Final = "results.jsonl"
 RUN_FILE: Final = "run.json"
 TIMINGS_FILE: Final = "timings.jsonl"
+PREVIOUS_FILES: Final = "results.previous-{}.jsonl"  # records that a resumed scan moves aside, numbered from 1
 MASK_SUFFIX: Final = ".mask.png"
 OVERLAY_SUFFIX: Final = ".overlay.png"
 SCORE_SUFFIX: Final = ".score.png"
 SUFFIXES: Final = (MASK_SUFFIX, OVERLAY_SUFFIX, SCORE_SUFFIX)
+# Files of ours in the output folder beside those of its images, and half-written ones anywhere in it: no folder of
+# masks is called so.
+_OUR_FILES: Final = (
+    *(RESULTS_FILE, RUN_FILE, TIMINGS_FILE, PREVIOUS_FILES.format("*")),
+    *(f"report.{kind}" for kind in ("csv", "html", "json", "pdf")),
+)
+_TEMPORARY: Final = ".nclf-*.tmp"
 # File systems allow 255 bytes a name; the longest suffix, a number and a digest must still fit.
 MAX_NAME_BYTES: Final = 220
 
@@ -60,15 +69,23 @@ class OutputNames:
         folder = PurePosixPath()
         for part in map(_folder_name, relative.parent.parts):
             # A folder of the input may be named like another image's mask, and no path is both file and folder.
-            folder = PurePosixPath(_numbered((folder / part).as_posix(), lambda name: _key(name) in self._files))
+            folder = PurePosixPath(_numbered((folder / part).as_posix(), self._is_file))
         name = _numbered((folder / _short(relative.name)).as_posix(), self._taken)
         self._files |= _outputs(name)
         self._folders |= {_key(str(parent)) for parent in PurePosixPath(name).parents}
         return name
 
+    def _is_file(self, name: str) -> bool:
+        return _key(name) in self._files or _is_ours(_key(name))
+
     def _taken(self, name: str) -> bool:
         outputs = _outputs(name)
         return not (outputs.isdisjoint(self._files) and outputs.isdisjoint(self._folders))
+
+
+def _is_ours(key: str) -> bool:
+    half_written = fnmatchcase(PurePosixPath(key).name, _TEMPORARY)
+    return half_written or any(fnmatchcase(key, pattern) for pattern in _OUR_FILES)
 
 
 def is_inside(path: Path, folder: Path) -> bool:
@@ -235,8 +252,9 @@ def digest_of(content: bytes) -> str:
 
 def remove_temporaries(out: Path) -> None:
     """Remove the half-written files that a killed run left."""
-    for path in out.rglob(".nclf-*.tmp"):
-        remove_file(path)
+    for path in out.rglob(_TEMPORARY):
+        if not path.is_dir():  # of an older version, which had masks in a folder called so
+            remove_file(path)
 
 
 def remove_file(path: Path) -> None:

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from nclforensics.errors import MissingInputError, OutputError, UsageError
 from nclforensics.pipelines.outputs import (
+    PREVIOUS_FILES,
     RESULTS_FILE,
     RUN_FILE,
     SUFFIXES,
@@ -25,7 +26,7 @@ from nclforensics.pipelines.outputs import (
     write_pieces,
 )
 from nclforensics.pipelines.report_pictures import HTML_SIDE, PDF_SIDE, PictureMaker
-from nclforensics.pipelines.resume import PREVIOUS, no_record, parse_line, read_run
+from nclforensics.pipelines.resume import no_record, parse_line, read_run
 from nclforensics.reports.render_scan_csv import render_scan_csv
 from nclforensics.reports.render_scan_html import render_scan_html
 from nclforensics.reports.render_scan_json import render_scan_json
@@ -155,6 +156,7 @@ def _html(folder: ScanFolder, target: Path, report: Callable[[], None]) -> Itera
     def store(name: str, content: bytes) -> str:
         try:
             beside.mkdir(parents=True, exist_ok=True)
+            (beside / name).unlink(missing_ok=True)  # a link would lead the bytes elsewhere
             (beside / name).write_bytes(content)  # not forced to the disk one by one: they can be made again
         except OSError as error:
             raise cannot_write(beside / name, error) from error
@@ -202,7 +204,7 @@ def _pictures_folder(target: Path) -> Path:
 def _check_targets(targets: list[Path], folder: ScanFolder) -> None:
     """Refuse to write among the evidence, or over a photo, a record or an output of the scan."""
     ours = [folder.out / name for name in (RESULTS_FILE, RUN_FILE, TIMINGS_FILE)]
-    ours += folder.out.glob(PREVIOUS.format("*"))
+    ours += folder.out.glob(PREVIOUS_FILES.format("*"))
     scan = {resolved(file) for file in ours}
     places = [Path(folder.document.working_folder, item.path) for item in folder.document.inputs]
     evidence = {name for place in places for name in _names(place)}
@@ -217,11 +219,11 @@ def _check_target(target: Path, folder: ScanFolder, *, scan: set[Path], evidence
     # Whoever put the output folder into an input folder wants the report there as well.
     if around and not (is_inside(target, folder.out) and around <= _around(folder.out)):
         raise OutputError(f"The report {target} lies among the evidence in {min(around)}. Choose another place.")
-    if not os.path.isfile(target):  # noqa: PTH113 - unlike Path.is_file it never raises
+    if not os.path.exists(target):  # noqa: PTH110 - unlike Path.exists it never raises
         return
-    # A link in an input folder may have led to photos elsewhere.
+    # A photo may have been named by itself, and a link in an input folder may have led to photos elsewhere.
     for photo in (Path(folder.document.working_folder, outcome.path) for outcome in folder.outcomes()):
-        if _is_same_file(target, photo):
+        if _is_same_file(target, photo) or is_inside(photo, target):
             raise OutputError(f"The report {target} would replace {photo}, which is evidence. Choose another name.")
 
 

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from nclforensics.config import ScanConfig
 from nclforensics.config_tables import from_tables
 from nclforensics.data.images import sha256_of
 from nclforensics.errors import ConfigError, MissingInputError, UsageError, WeightsMismatchError
 from nclforensics.pipelines.outputs import (
+    PREVIOUS_FILES,
     RESULTS_FILE,
     RUN_FILE,
     SUFFIXES,
@@ -44,8 +45,6 @@ if TYPE_CHECKING:
 
     from nclforensics.pipelines.scan_plan import PlannedImage, ScanPlan
     from nclforensics.results import Outcome
-
-PREVIOUS: Final = "results.previous-{}.jsonl"
 
 
 class EarlierRecords:
@@ -309,15 +308,15 @@ def _is_planned(name: str, planned: Container[str]) -> bool:
 def _move_aside(out: Path) -> list[Path]:
     """Move the records aside and return all files of earlier records, oldest first."""
     number = 1
-    while (out / PREVIOUS.format(number)).exists():
+    while (out / PREVIOUS_FILES.format(number)).exists():
         number += 1
     try:
         if (out / RESULTS_FILE).exists():
-            (out / RESULTS_FILE).rename(out / PREVIOUS.format(number))
+            (out / RESULTS_FILE).rename(out / PREVIOUS_FILES.format(number))
             number += 1
     except OSError as error:
         raise cannot_write(out / RESULTS_FILE, error) from error
-    return [out / PREVIOUS.format(index) for index in range(1, number)]
+    return [out / PREVIOUS_FILES.format(index) for index in range(1, number)]
 
 
 def _check_same(earlier: dict[str, Any], run: dict[str, Any], *, out: Path) -> None:

@@ -112,6 +112,8 @@ def plan_scan(
     if not (force or resume):
         _refuse_their_own_folder(images, out=out)
     _refuse_to_overwrite(images, seen, out=out)
+    if force or resume:
+        _refuse_old_outputs(images, out=out)
     _refuse_to_write_inside(images, folders, out=out)
     return ScanPlan(tuple(images), tuple(counts), out, force, resume, search.passed_over)
 
@@ -271,6 +273,18 @@ def _refuse_to_overwrite(images: list[PlannedImage], inputs: set[Path], *, out: 
                 raise OutputError(
                     f"The output {target} of {image.path} would overwrite an input. Choose another --out."
                 )
+
+
+def _refuse_old_outputs(images: list[PlannedImage], *, out: Path) -> None:
+    """Refuse outputs of a scan in the output folder as inputs: they are removed there before the first one is read."""
+    for image in images:
+        if isinstance(image.path, RemotePath):
+            continue
+        place = resolved(image.path)
+        if place.name.endswith(SUFFIXES) and is_inside(place, out):
+            raise OutputError(
+                f"{image.path} is a result of a scan in {out}, whose results are replaced there. Choose another --out."
+            )
 
 
 def _refuse_to_write_inside(images: list[PlannedImage], folders: Sequence[Path], *, out: Path) -> None:

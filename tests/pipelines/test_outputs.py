@@ -15,13 +15,18 @@ from hypothesis import strategies as st
 
 from nclforensics.errors import OutputError
 from nclforensics.pipelines.outputs import (
+    RESULTS_FILE,
+    RUN_FILE,
     SUFFIXES,
+    TIMINGS_FILE,
     OutputNames,
     check_output_folder,
     encode_mask,
     encode_png,
+    remove_temporaries,
     write_atomic,
 )
+from nclforensics.pipelines.report import REPORT_FORMATS
 
 
 def _claimed(*paths: str) -> list[str]:
@@ -57,6 +62,26 @@ def test_no_name_leads_out_of_the_output_folder() -> None:
 def test_a_folder_named_like_a_mask_is_no_conflict() -> None:
     """A path cannot be file and folder at once, so the later one moves."""
     assert _claimed("a.jpg", "a.jpg.mask.png/b.jpg") == ["a.jpg", "a.jpg.mask.png~2/b.jpg"]
+
+
+def test_a_folder_is_not_named_like_a_file_of_ours() -> None:
+    """Records and reports lie at the top of the output folder, half-written files anywhere in it."""
+    ours = [RESULTS_FILE, RUN_FILE, TIMINGS_FILE, "results.previous-3.jsonl", *(f"report.{k}" for k in REPORT_FORMATS)]
+    for name in ours:
+        assert _claimed(f"{name}/a.jpg", f"b/{name}/a.jpg") == [f"{name}~2/a.jpg", f"b/{name}/a.jpg"]
+    assert _claimed("RUN.json/a.jpg") == ["RUN.json~2/a.jpg"]
+    assert _claimed("b/.nclf-a.tmp/a.jpg") == ["b/.nclf-a.tmp~2/a.jpg"]
+    assert _claimed("run.json") == ["run.json"]  # its mask is called otherwise
+
+
+def test_only_files_are_taken_for_half_written(tmp_path: Path) -> None:
+    """A folder of masks that an older version called so stays; links go, and not what they lead to."""
+    (tmp_path / "a" / ".nclf-a.tmp").mkdir(parents=True)
+    (tmp_path / "a" / ".nclf-b.tmp").write_bytes(b"half")
+    (tmp_path / "a" / "kept").write_bytes(b"whole")
+    (tmp_path / ".nclf-c.tmp").symlink_to(tmp_path / "a" / "kept")
+    remove_temporaries(tmp_path)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [".nclf-a.tmp", "a", "kept"]
 
 
 @given(st.lists(st.lists(st.sampled_from(["a", "A", "a~2", "a.mask.png", "b"]), min_size=1, max_size=3), max_size=12))

@@ -257,6 +257,31 @@ def test_pictures_are_not_put_among_the_evidence(tmp_path: Path) -> None:
     assert write_report(ScanFolder(run), "csv", file=tmp_path / "page.csv").is_file()
 
 
+def test_pictures_do_not_replace_photos_that_were_named_one_by_one(tmp_path: Path) -> None:
+    """A search for photos may have found those of an earlier page."""
+    finding = write_scanned(tmp_path / "page_files", tmp_path / "out", "000001.photo.jpg")
+    photo = tmp_path / "page_files" / "000001.photo.jpg"
+    content = photo.read_bytes()
+    run = write_run(tmp_path / "out", [finding], inputs=[{"path": str(photo), "images": 1}])
+    with pytest.raises(OutputError, match=r"would replace .*000001\.photo\.jpg, which is evidence"):
+        write_report(ScanFolder(run), "html", file=tmp_path / "page.html")
+    assert photo.read_bytes() == content
+
+
+@pytest.mark.parametrize("link", ["symlink_to", "hardlink_to"])
+def test_pictures_replace_links_and_not_what_they_lead_to(
+    run: Path, tmp_path: Path, link: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody may have put them into the folder for pictures."""
+    monkeypatch.setattr(module, "INLINE_IMAGES", 0)
+    (tmp_path / "kept").write_bytes(b"kept")
+    (tmp_path / "page_files").mkdir()
+    getattr(tmp_path / "page_files" / "000001.photo.jpg", link)(tmp_path / "kept")
+    write_report(ScanFolder(run), "html", file=tmp_path / "page.html")
+    assert (tmp_path / "kept").read_bytes() == b"kept"
+    assert (tmp_path / "page_files" / "000001.photo.jpg").read_bytes().startswith(b"\xff\xd8")
+
+
 def test_a_name_that_is_too_long_is_an_output_error(run: Path) -> None:
     """It is told like any other name that cannot be written."""
     with pytest.raises(OutputError, match="too long"):

@@ -63,6 +63,19 @@ def test_a_folder_without_images_is_a_missing_input(tmp_path: Path) -> None:
         plan_scan([tmp_path / "empty"], out=tmp_path / "out")
 
 
+@pytest.mark.parametrize(("force", "resume"), [(True, False), (False, True)], ids=["force", "resume"])
+def test_a_result_that_is_replaced_is_no_input(photos: Path, tmp_path: Path, *, force: bool, resume: bool) -> None:
+    """The scan would remove it before it is read; elsewhere it may be scanned like any image."""
+    old = tmp_path / "out" / "old.png.overlay.png"
+    old.parent.mkdir()
+    old.touch()
+    (tmp_path / "link.png").symlink_to(old)
+    for path in (old, tmp_path / "link.png"):
+        with pytest.raises(OutputError, match="is a result of a scan in"):
+            plan_scan([photos, path], out=tmp_path / "out", force=force, resume=resume)
+        assert len(plan_scan([path], out=tmp_path / "elsewhere", force=force, resume=resume).images) == 1
+
+
 def test_an_output_never_replaces_an_input(photos: Path) -> None:
     """Not even by force: a photo named like another one's mask stays."""
     (photos / "a.png.mask.png").write_bytes(b"evidence")
