@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from itertools import pairwise
-from typing import Annotated, NoReturn
+from typing import Annotated, Final, NoReturn
 
 import typer
 
@@ -30,7 +31,7 @@ from nclforensics.cli.train import EXAMPLES as TRAIN_EXAMPLES
 from nclforensics.cli.train import train
 from nclforensics.cli.verify import EXAMPLES as VERIFY_EXAMPLES
 from nclforensics.cli.verify import verify
-from nclforensics.errors import EXIT_DONE, EXIT_INTERRUPTED, NclfError, OutputError, UsageError
+from nclforensics.errors import EXIT_DONE, EXIT_INTERRUPTED, MissingInputError, NclfError, OutputError, UsageError
 
 EXIT_CODES = (
     "Exit codes: 0 done, 1 a bug of ours, 2 usage, 10 what --fail-on names was found, 11 missing input, "
@@ -38,6 +39,9 @@ EXIT_CODES = (
     "17 some images were skipped, 18 training diverged, 19 cannot write, 20 verification failed, 130 interrupted, "
     "141 the reader of the output went away."
 )
+
+# What the system says of places that a user named, and that are no bug of ours, wherever it says so.
+_NO_ACCESS: Final = frozenset({errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP})
 
 app = typer.Typer(
     name="nclf",
@@ -98,6 +102,11 @@ def main(argv: list[str] | None = None) -> NoReturn:
     except NclfError as error:
         print_error(str(error))
         code = error.exit_code
+    except OSError as error:
+        if error.errno not in _NO_ACCESS or error.filename is None:
+            raise
+        print_error(f"Cannot look at {error.filename}: {error.strerror}. Name another, or get the right to read it.")
+        code = MissingInputError.exit_code
     except KeyboardInterrupt:
         code = EXIT_INTERRUPTED
     if code == EXIT_INTERRUPTED:

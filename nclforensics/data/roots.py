@@ -47,7 +47,7 @@ def data_places(data_root: Path | None = None) -> tuple[Path, ...]:
         DatasetError: If `--data-root` or `NCLF_DATA` names something that does not exist.
     """
     variable = os.environ.get(DATA_VARIABLE)
-    named = {"--data-root": data_root, DATA_VARIABLE: Path(variable).expanduser() if variable else None}
+    named = {"--data-root": data_root, DATA_VARIABLE: expanded(variable) if variable else None}
     places = []
     for source, place in named.items():
         if place is None:
@@ -57,6 +57,11 @@ def data_places(data_root: Path | None = None) -> tuple[Path, ...]:
         places.append(place)
     configuration = user_file()
     return (*places, configuration) if configuration.is_file() else tuple(places)
+
+
+def expanded(path: str) -> Path:
+    """Return a path in which "~" is the user's home; the home of somebody unknown is left as it is written."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser raises RuntimeError for it
 
 
 def user_file() -> Path:
@@ -89,7 +94,7 @@ def _in_file(name: str, path: Path) -> Path | None:
                 f"Known names: {', '.join(LOADERS)}."
             )
         if loader is wanted:
-            found = path.parent / Path(value).expanduser()
+            found = path.parent / expanded(value)
             if not found.is_dir():
                 raise DatasetError(f"Expected the data set {key} at {found}, as {path} says, found no such folder.")
     return found

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from nclforensics.data.formats import read_generic
 from nclforensics.data.loaders import LOADERS, loader_named
 from nclforensics.data.manifest import MANIFEST_NAME
-from nclforensics.data.roots import DATA_VARIABLE, data_places, find_root, user_file
+from nclforensics.data.roots import DATA_VARIABLE, data_places, expanded, find_root, user_file
 from nclforensics.errors import DatasetError, MissingInputError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def load_set(spec: str, *, data_root: Path | None = None) -> LoadedSet:
         MissingInputError: If `spec` is neither a path nor a benchmark.
         DatasetError: If a benchmark is not on this machine, or its folder holds no known layout.
     """
-    path = Path(spec).expanduser()
+    path = expanded(spec)
     if path.exists():
         return _at_path(path)
     name, _, place = located(spec, data_root=data_root).partition(":")
@@ -43,13 +43,13 @@ def located(spec: str, *, data_root: Path | None = None) -> str:
 
     Arguments and errors are those of `load_set`.
     """
-    if Path(spec).expanduser().exists():
+    if expanded(spec).exists():
         return spec
     name, colon, place = spec.partition(":")
     loader = loader_named(name)
     if loader is None:
         raise MissingInputError(_unknown(spec))
-    root = Path(place).expanduser() if colon else find_root(name, data_root=data_root)
+    root = expanded(place) if colon else find_root(name, data_root=data_root)
     if root is None:
         raise DatasetError(_missing(loader.facts, data_places(data_root)))
     if not root.is_dir():

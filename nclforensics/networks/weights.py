@@ -180,14 +180,19 @@ def find_model(spec: str | Path | None = None) -> Path:
     """Return the folder of a model; a bundled name wins over a folder of that name in the working directory.
 
     Raises:
-        WeightsMissingError: If there is none; the message names what is available.
+        WeightsMissingError: If there is none, or the system does not tell; the message names what is available.
     """
     wanted = DEFAULT_MODEL if spec is None else str(spec)
     if wanted in bundled_models():
         return bundled_models_folder() / wanted
-    for candidate in (Path(wanted), Path(wanted) / "model"):
-        if (candidate / MANIFEST_FILE).is_file():
-            return candidate
+    try:
+        for candidate in (Path(wanted), Path(wanted) / "model"):
+            if (candidate / MANIFEST_FILE).is_file():
+                return candidate
+    except OSError as error:  # a name that is too long, or a folder that may not be entered
+        raise WeightsMissingError(
+            f"Expected a model at {wanted}, cannot look there: {error.strerror}. Name it with --weights."
+        ) from error
     available = ", ".join(bundled_models()) or "none (the models folder of this installation is empty)"
     raise WeightsMissingError(
         f'Expected a model named "{wanted}" or a folder {wanted} with {MANIFEST_FILE}, found neither. '

@@ -30,7 +30,7 @@ from nclforensics.config import ScanConfig
 from nclforensics.errors import OutputError, UsageError, VerificationError
 from nclforensics.networks.fused import fold_batch_norms
 from nclforensics.pipelines.inference import Localizer
-from nclforensics.pipelines.outputs import write_atomic
+from nclforensics.pipelines.outputs import is_there, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -149,7 +149,7 @@ def metadata_of(model: LoadedModel) -> dict[str, str]:
 def _check_name(out: Path) -> None:
     if out.suffix != SUFFIX:
         raise OutputError(f'Expected a file name that ends in "{SUFFIX}", got {out}.')
-    if out.is_dir():
+    if is_there(out) and out.is_dir():
         raise OutputError(f"Expected --out to be a file, but {out} is a folder. Choose another name.")
 
 

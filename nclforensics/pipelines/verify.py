@@ -152,7 +152,7 @@ def verify_run(
 def _model_of(run: dict[str, Any], weights: str | None, *, needed: bool) -> tuple[LoadedModel | None, str | None]:
     """Return the model that the scan used, or None and why it is not here."""
     try:
-        model = _loaded(_recorded_weights(run) if weights is None else weights)
+        model = load_model(_recorded_weights(run) if weights is None else weights)
     except (WeightsMissingError, WeightsMismatchError) as error:
         if needed:
             raise
@@ -176,15 +176,6 @@ def _recorded_weights(run: dict[str, Any]) -> str | None:
         named = run["model"].get("name")
         return str(named) if named in bundled_models() else None
     return str(named) if named in bundled_models() else str(Path(run["working_folder"], str(named)))
-
-
-def _loaded(weights: str | None) -> LoadedModel:
-    try:
-        return load_model(weights)
-    except OSError as error:  # a name that is too long, or a folder that may not be entered
-        raise WeightsMissingError(
-            f"Expected a model at {weights}, cannot look there: {error.strerror}. Name it with --weights."
-        ) from error
 
 
 def _check_run(run: dict[str, Any], counts: Counter[str], model: LoadedModel | None) -> Check:

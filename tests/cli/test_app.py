@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from typer.main import get_command
@@ -20,6 +21,7 @@ from nclforensics.reports.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 def _run(*argv: str) -> int:
@@ -83,6 +85,57 @@ def test_a_bug_ends_in_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     _fail_with(ZeroDivisionError(), monkeypatch)
     with pytest.raises(ZeroDivisionError):
         main([])
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.ENAMETOOLONG, errno.ELOOP])
+def test_a_place_that_may_not_be_looked_at_ends_with_11(
+    number: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Wherever it is met; the message names it."""
+    _fail_with(OSError(number, "No entry", "closed/a.jpg"), monkeypatch)
+    assert _run() == 11
+    expected = "nclf: Cannot look at closed/a.jpg: No entry. Name another, or get the right to read it.\n"
+    assert capsys.readouterr() == ("", expected)
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.EIO, "Input/output error", "a.jpg"), OSError(errno.EACCES, "No entry")]
+)
+def test_other_errors_of_the_system_are_bugs(error: OSError, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that nobody expected, or that names no place."""
+    _fail_with(error, monkeypatch)
+    with pytest.raises(OSError, match=error.strerror):
+        main([])
+
+
+LONG: Final = "x" * 300
+
+
+@pytest.mark.parametrize(
+    ("argv", "code"),
+    [
+        (["scan", "photos", "--out", "masks", "--weights", LONG], 13),
+        (["selftest", "--weights", LONG], 13),
+        (["export", "--out", f"{LONG}.onnx"], 19),
+        (["eval", LONG], 11),
+        (["eval", "~nobody-of-that-name/set"], 11),
+        (["eval", "casia:~nobody-of-that-name/set"], 15),
+        (["data", "check", LONG], 11),
+        (["data", "list", "--data-root", LONG], 11),
+        (["train", "--photos", LONG, "--steps", "1", "--out", "run"], 11),
+        (["forge", "--photos", LONG, "--out", "set"], 11),
+    ],
+    ids=lambda value: " ".join(value).replace(LONG, "LONG") if isinstance(value, list) else "",
+)
+def test_a_name_that_no_file_can_have_is_no_bug(
+    argv: list[str], code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each command says so in a line, with the exit code of what is missing."""
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.png").touch()
+    monkeypatch.chdir(tmp_path)
+    assert _run(*argv) == code
+    assert capsys.readouterr().err.startswith("nclf: ")
 
 
 def test_an_unknown_option_ends_with_2() -> None:
