@@ -36,6 +36,7 @@ def decide(
     prediction: NDArray[np.bool_],
     quality: QualityFacts | None = None,
     *,
+    file_format: str = "",
     largest_pixels: int = 0,
 ) -> tuple[Decision, str | None]:
     """Return the decision about an image, and its reason: why it is inconclusive, or what weakens its evidence.
@@ -43,10 +44,11 @@ def decide(
     Args:
         prediction: Shape (H, W), bool: the pixels of the regions that count.
         quality: What is known about the image's quality, None if nothing is.
+        file_format: Of the image, such as "JPEG".
         largest_pixels: Pixels of the largest photo that the model was calibrated on, 0 if that is not known.
     """
     found = bool(prediction.any())
-    unreliable = " ".join(_raising_false_alarms(prediction, quality))
+    unreliable = " ".join(_raising_false_alarms(prediction, quality, file_format))
     if unreliable:
         return "inconclusive", f"{'Regions were' if found else 'No region was'} found, but: {unreliable}"
     weaknesses = list(_hiding_edits(quality)) if quality is not None else []
@@ -97,7 +99,9 @@ def _unknown(calibration: Calibration, precision: str) -> str:
     return f"Unknown: the model was calibrated for regions above {100 * calibration.min_region:g} % of the image."
 
 
-def _raising_false_alarms(prediction: NDArray[np.bool_], quality: QualityFacts | None) -> Iterator[str]:
+def _raising_false_alarms(
+    prediction: NDArray[np.bool_], quality: QualityFacts | None, file_format: str
+) -> Iterator[str]:
     """Yield why the calibrated error rates do not hold, or nothing is localized, a sentence each."""
     share = float(prediction.mean())
     if share > LARGEST_SHARE:  # first: "they" are the regions that the reason begins with
@@ -106,6 +110,8 @@ def _raising_false_alarms(prediction: NDArray[np.bool_], quality: QualityFacts |
     height, width = prediction.shape
     if min(height, width) < SMALLEST_SIDE:
         yield f"The image is {width} x {height} pixels; below {SMALLEST_SIDE} nothing can be said."
+    if file_format == "AVIF":  # its quality is not known; at a low one edits are as hard to see as in a poor JPEG
+        yield "It is stored as AVIF, in which authentic photos often show regions, and edits often show none."
     if quality is not None and quality.screenshot_like:
         yield "It looks like a screenshot or a framed picture; those of authentic photos often show regions, too."
     if share and quality is not None and quality.levels_changed:  # three quarters are still found: absence stands

@@ -119,7 +119,12 @@ class Examiner:
             files[image.name + OVERLAY_SUFFIX] = encode_png(upright(overlay, loaded.orientation))
         if self.config.score_map:
             files[image.name + SCORE_SUFFIX] = encode_png(score_map_to_uint16(score_map))
-        decision, reason = decide(prediction, loaded.quality, largest_pixels=self._calibration.largest_pixels)
+        decision, reason = decide(
+            prediction,
+            loaded.quality,
+            file_format=loaded.format,
+            largest_pixels=self._calibration.largest_pixels,
+        )
         score = evidence_score(score_map, min_region=min_region)
         height, width = score_map.shape
         finding = ScanFinding(

@@ -117,6 +117,16 @@ def test_screenshots_are_inconclusive_whatever_was_found(*, found: bool) -> None
     assert "screenshot" in str(reason)
 
 
+@pytest.mark.parametrize("found", [True, False])
+def test_an_avif_is_inconclusive_whatever_was_found(*, found: bool) -> None:
+    """Of authentic photos stored so at quality 70 more than a quarter are flagged; other formats are not."""
+    decision, reason = decide(_prediction(found=found), GOOD, file_format="AVIF")
+    assert decision == "inconclusive"
+    assert str(reason).endswith("often show regions, and edits often show none.")
+    for other in ("HEIC", "WEBP", "PNG"):
+        assert decide(_prediction(found=found), GOOD, file_format=other) == decide(_prediction(found=found), GOOD)
+
+
 def test_regions_in_changed_levels_are_inconclusive() -> None:
     """Of authentic photos brightened or darkened in an editor seven times as many are flagged; absence stands."""
     changed = dataclasses.replace(GOOD, levels_changed=True)

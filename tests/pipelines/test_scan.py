@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from nclforensics.config import ScanConfig
 from nclforensics.data.quality.block_grid import BlockGrid
@@ -103,6 +104,21 @@ def test_mask_and_finding_agree(model: LoadedModel, photos: Path, tmp_path: Path
     assert sum(region.area for region in finding.regions) == mask.sum()
     assert finding.image_score > finding.threshold
     assert finding.mask_sha256 == hashlib.sha256((tmp_path / "out" / finding.mask).read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.999])
+def test_an_avif_is_inconclusive(model: LoadedModel, tmp_path: Path, threshold: float) -> None:
+    """Its regions are in mask and record all the same; the same pixels in a PNG are judged."""
+    Image.fromarray(make_image(80, 96, seed=1)).save(tmp_path / "a.avif", quality=95)
+    with Image.open(tmp_path / "a.avif") as image:
+        image.save(tmp_path / "a.png")
+    config = dataclasses.replace(CONFIG, threshold=threshold)
+    avif = _only(model, tmp_path / "a.avif", tmp_path / "avif", config=config)
+    png = _only(model, tmp_path / "a.png", tmp_path / "png", config=config)
+    assert (avif.format, avif.decision) == ("AVIF", "inconclusive")
+    assert "stored as AVIF" in str(avif.reason)
+    assert "stored as AVIF" not in str(png.reason)
+    assert avif.regions == png.regions
 
 
 def test_nothing_above_the_threshold_is_no_localized_evidence(model: LoadedModel, photos: Path, tmp_path: Path) -> None:
