@@ -129,6 +129,8 @@ def convert(
     written = convert_pairs(checked.usable, to, out)
     for warning in warnings_of(loaded, checked):
         print_note(f"Note: {printable(warning)}", quiet=quiet)
+    if loaded.indivisible:  # what was written does not know it
+        print_note(f"Note: test on this set only, never split it: {loaded.indivisible}.", quiet=quiet)
     print_note(f"{len(checked.usable)} pairs written, {len(checked.skipped)} left out.", quiet=quiet)
     print_result(printable(str(written)))
 

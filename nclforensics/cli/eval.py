@@ -279,6 +279,8 @@ def _check_target(path: Path, loaded: Sequence[LoadedSet], *, force: bool) -> No
         raise OutputError(f"Cannot write {path}: expected a file in an existing, writable folder.")
     # What is already in a set's folder may be a list or notes of its owner: no option replaces that.
     refuse_data(path, loaded, inside=force and not path.exists())
+    if path.exists() and not force:
+        raise OutputError(f"{path} is there already. Choose another name, or replace it with --force.")
 
 
 def _write_csv(path: Path, reports: Sequence[EvaluationReport]) -> None:

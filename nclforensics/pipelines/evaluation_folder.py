@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from nclforensics.data.manifest import MANIFEST_NAME
 from nclforensics.errors import OutputError
-from nclforensics.pipelines.outputs import is_inside, write_atomic
+from nclforensics.pipelines.outputs import is_inside, remove_file, write_atomic
 from nclforensics.reports.render_csv import render_csv, render_robustness_csv
 from nclforensics.reports.render_html import render_html
 from nclforensics.reports.render_json import render_json
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from nclforensics.reports.document import EvaluationReport
 
 REPORT_FILE: Final = "report.json"
-_FILES: Final = (REPORT_FILE, "report.csv", "report.html", "robustness.csv", "robustness.png")
+_ROBUSTNESS_FILES: Final = ("robustness.csv", "robustness.png")
+_FILES: Final = (REPORT_FILE, "report.csv", "report.html", *_ROBUSTNESS_FILES)
 _LONGEST_NAME: Final = 80
 
 
@@ -84,6 +85,8 @@ def write_report(report: EvaluationReport, pictures: Mapping[str, bytes], folder
     if report.robustness is not None:
         files["robustness.csv"] = render_robustness_csv(report).encode()
         files["robustness.png"] = draw_robustness(report)
+    for name in (REPORT_FILE, *_ROBUSTNESS_FILES):  # of an earlier report that is replaced
+        remove_file(folder / name)
     for name, content in files.items():
         write_atomic(folder / name, content)
     write_atomic(folder / REPORT_FILE, render_json(report).encode())

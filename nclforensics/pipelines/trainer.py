@@ -109,7 +109,7 @@ class Trainer:
     def _resume(self) -> None:
         """Continue from the checkpoint of the run folder."""
         self.state = load_checkpoint(self.folder, network=self._plain, average=self.average, optimizer=self._adamw)
-        self.ranks.on_first(lambda: truncate_history(self.folder / HISTORY_FILE, self.state.step))
+        self.ranks.on_first(lambda: truncate_history(self.folder / HISTORY_FILE, self.state))
 
     def run(self) -> bool:
         """Train until the budget is used up, or `should_stop` says so: then a checkpoint is left.
@@ -151,25 +151,25 @@ class Trainer:
         return cast("torch.optim.Optimizer", self.optimizer.optimizer)
 
     def _loop(self, log: TrainingLog | None) -> bool:
-        every = self.config.train.validate_every
         source = self._batches()
         if self.config.train.compile:
             first = next(source)
             self.forward, source = self._compiled(first), chain([first], source)
         saved = started = time.monotonic()
         base = self.state.seconds
+        if self._validates(log):  # the checkpoint may have been written just before the validation of its step
+            self.ranks.on_first(self._save)
         while not _budget_used(self.config, self.state):
             terms, rate = self._one_step(next(source))
             now = time.monotonic()
             self.state = replace(self.state, step=self.state.step + 1, seconds=base + now - started)
-            if log is not None and self._note(log, terms, rate) and now - saved >= self._seconds_between_checkpoints:
+            due = log is not None and self._note(log, terms, rate) and now - saved >= self._seconds_between_checkpoints
+            if self._validates(log):
+                # A run killed now must not go on beside best weights of which its checkpoint knows nothing.
+                self.ranks.on_first(self._save)
+            elif due:
                 self._save()
                 saved = now
-            if every and self.state.step % every == 0:
-                self._validate(log)
-                if self.state.best_step == self.state.step:
-                    # A run killed now must not go on beside best weights of which its checkpoint knows nothing.
-                    self.ranks.on_first(self._save)
             # Only between two steps are weights and counters of one and the same step.
             stop, seconds = self.ranks.agree(stop=self.should_stop(), seconds=self.state.seconds)
             self.state = replace(self.state, seconds=seconds)
@@ -265,6 +265,14 @@ class Trainer:
             f"The loss or its gradient is not finite at step {self.state.step + 1} ({values}). {advice} "
             "Lower learning_rate or clip_norm, or train in fp32."
         )
+
+    def _validates(self, log: TrainingLog | None) -> bool:
+        """Validate where this step is due for it and was not validated yet; return whether it is the best so far."""
+        every, step = self.config.train.validate_every, self.state.step
+        if not every or not step or step % every or self.state.validated == step:
+            return False
+        self._validate(log)
+        return self.state.best_step == step
 
     def _validate(self, log: TrainingLog | None) -> None:
         def validated() -> RunState:

@@ -79,9 +79,11 @@ class TrainingLog:
         self.report({**row, "validation": float(kind == "validation")})
 
 
-def truncate_history(path: Path, step: int) -> None:
-    """Drop the rows after the checkpoint: the resumed run writes them again."""
+def truncate_history(path: Path, state: RunState) -> None:
+    """Drop the rows after the checkpoint, and validations that it does not know: the resumed run writes them again."""
     if path.is_file():
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+        rows = ((line, json.loads(line)) for line in lines if line.endswith("\n"))
+        last = {"train": state.step, "validation": state.validated}
+        kept = [line for line, row in rows if row["step"] <= last[row["kind"]]]
         path.write_text("".join(kept), encoding="utf-8")

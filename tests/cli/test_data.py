@@ -136,6 +136,15 @@ def test_convert_says_what_it_wrote(tmp_path: Path) -> None:
     assert len(load_set(result.stdout.strip()).pairs) == 6
 
 
+def test_convert_says_that_a_set_cannot_be_split(tmp_path: Path) -> None:
+    """The set that it writes no longer knows."""
+    photos(tmp_path / "imd2020" / "Tp", "c8tf5mq_0.png")
+    masks(tmp_path / "imd2020" / "Gt", "c8tf5mq_0.png")
+    result = run("convert", tmp_path / "imd2020", "--to", "manifest", "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "never split it: which manipulations share an original" in result.stderr.replace("\n", " ")
+
+
 def test_convert_refuses_what_check_would_refuse(tmp_path: Path) -> None:
     """Inverted masks are not made plain, and nothing is written."""
     root = planted_set("coverage", tmp_path / "coverage", "inverted")

@@ -183,6 +183,28 @@ def test_robustness_is_measured_when_asked_for(dataset: Path, model: Path, tmp_p
     assert {"robustness.csv", "robustness.png"} <= {path.name for path in (tmp_path / "out").iterdir()}
 
 
+def test_curves_of_an_earlier_report_do_not_stay_beside_a_new_one(dataset: Path, model: Path, tmp_path: Path) -> None:
+    """They would be taken for its own."""
+    options = ("--weights", model, "--device", "cpu", "--out", tmp_path / "out")
+    assert run(dataset, *options, "--robustness", "--robustness-limit", "1").exit_code == 0
+    assert run(dataset, *options, "--force").exit_code == 0
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert "report.json" in names
+    assert not any(name.startswith("robustness") for name in names)
+
+
+def test_a_file_that_is_there_is_replaced_by_force_only(dataset: Path, model: Path, tmp_path: Path) -> None:
+    """It may be anything: rows of another evaluation, or notes."""
+    (tmp_path / "rows.csv").write_text("mine")
+    options = (dataset, "--device", "cpu", "--csv", tmp_path / "rows.csv")
+    refused = run(*options, "--weights", "no_such_model").exception
+    assert isinstance(refused, OutputError)
+    assert "--force" in str(refused)
+    assert (tmp_path / "rows.csv").read_text() == "mine"
+    assert run(*options, "--weights", model, "--force").exit_code == 0
+    assert (tmp_path / "rows.csv").read_text() != "mine"
+
+
 def test_protocols_of_the_help_are_all_protocols() -> None:
     """The help lists the names without importing their definitions."""
     assert [name.value for name in ProtocolName] == list(PROTOCOLS)

@@ -45,6 +45,7 @@ from tests.photo_folders import make_photo_folder
 
 if TYPE_CHECKING:
     from nclforensics.losses.combined import LossTerms
+    from nclforensics.pipelines.training_log import TrainingLog
 
 STEPS = 6
 
@@ -141,6 +142,35 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     assert all(torch.equal(one[name], other[name]) for name in one)
     histories = [_history(c) for c in (whole, config)]
     assert histories[0] == histories[1]
+
+
+@pytest.mark.parametrize("rescued", [False, True], ids=["killed", "rescued"])
+def test_a_run_that_ends_while_it_validates_equals_one_that_never_stopped(
+    photos: Path, tmp_path: Path, finished: tuple[RunConfig, list[tuple[float, float]]], *, rescued: bool
+) -> None:
+    """Resumed, it validates that step, and writes its row once: also where a checkpoint of the step was left."""
+    whole, _ = finished
+    config = make_run_config(photos, tmp_path / "run", checkpoint_minutes=1e-6)
+    validate = trainer_module.Trainer._validate
+
+    def dying(trainer: trainer_module.Trainer, log: TrainingLog | None) -> None:
+        if rescued:
+            before = trainer.state
+            validate(trainer, log)
+            trainer.state = before
+            trainer._save()
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer_module.Trainer, "_validate", dying)
+        with pytest.raises(KeyboardInterrupt):
+            run_training(config)
+
+    run_training(config, resume=True)
+
+    one, other = (read_tensors(_folder(c) / BEST_FILE) for c in (whole, config))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert _history(whole) == _history(config)
 
 
 def test_rows_after_the_checkpoint_are_written_once(photos: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from nclforensics.data.loaded_set import Anomaly, BenchmarkFacts, LoadedSet, Loader
@@ -53,7 +54,8 @@ def _load(root: Path) -> LoadedSet:
     images, masks = folder_in(root, "Tp"), folder_in(root, "Gt")
     if images is not None and masks is not None:
         pairing = _paired(images_in(images), images_in(masks))
-        return _finished(root, [pairing], images_in(folder_in(root, "Au")))
+        merged = _finished(root, [pairing], images_in(folder_in(root, "Au")))
+        return replace(merged, indivisible="which manipulations share an original is unknown in this layout")
     folders = _folders_with_originals(root)
     if not folders:
         raise unknown_layout(_FACTS, root, "folder with an image named <id>_orig, nor the folders Tp and Gt")

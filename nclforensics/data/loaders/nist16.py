@@ -23,6 +23,7 @@ from nclforensics.errors import DatasetError
 
 _CSV_FOLDER: Final = "reference/manipulation"
 _CSV_NAME: Final = "NC2016-manipulation-ref.csv"
+UNKNOWN_BASES: Final = f"the base images, of which its images share few, are unknown without {_CSV_NAME}"
 _COLUMNS: Final = ("ProbeFileName", "ProbeMaskFileName", "IsTarget", "BaseFileName")
 _KIND_COLUMNS: Final = {
     "IsManipulationTypeSplice": "splice",
@@ -136,10 +137,9 @@ def _load_by_name(root: Path, images: Path, masks: Path) -> LoadedSet:
     ]
     ruled, polarity = with_polarity(pairs, published=_PUBLISHED, otherwise=_CONVERTED)
     ruled += [ImagePair(path, None, authentic=True) for path in images_in(folder_in(root, "Au"))]
-    reason = f"the base images, of which its images share few, are unknown without {_CSV_NAME}"
-    message = f"Use this copy for tests only, never split it: {reason}."
+    message = f"Use this copy for tests only, never split it: {UNKNOWN_BASES}."
     anomalies = [*unpaired(pairing), *polarity, Anomaly("unreliable", "warning", message)]
-    return replace(finished_set(_FACTS, root, ruled, anomalies), indivisible=reason)
+    return replace(finished_set(_FACTS, root, ruled, anomalies), indivisible=UNKNOWN_BASES)
 
 
 NIST16: Final = Loader(_FACTS, _load)

@@ -11,11 +11,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from nclforensics.data.loaded_set import BenchmarkFacts, LoadedSet, Loader
-from nclforensics.data.loaders.casia_names import casia_kind, pair_casia
+from nclforensics.data.loaders.casia_names import casia_group, casia_kind, pair_casia
 from nclforensics.data.loaders.casia_v1 import CASIA_V1
 from nclforensics.data.loaders.columbia import COLUMBIA
 from nclforensics.data.loaders.dso1 import DSO_1
-from nclforensics.data.loaders.nist16 import NIST16
+from nclforensics.data.loaders.nist16 import NIST16, UNKNOWN_BASES
 from nclforensics.data.loaders.pairing import (
     finished_set,
     folder_in,
@@ -95,12 +95,14 @@ def _load(root: Path, *, uploaded: _Uploaded, facts: BenchmarkFacts) -> LoadedSe
     original = None if masks is not None else _original_near(folder, uploaded.original)
     if masks is not None:
         pairs, anomalies = _with_masks(images, masks, uploaded)
+        indivisible = UNKNOWN_BASES if uploaded.original is NIST16 else ""
     elif original is not None:
         pairs, anomalies = _with_original(images, original, uploaded)
+        indivisible = original.indivisible
     else:
         wanted = f"masks: neither {uploaded.names[0]}_GT in {folder}, nor {uploaded.original.facts.title} beside it"
         raise unknown_layout(facts, root, wanted)
-    return finished_set(facts, root, pairs, anomalies)
+    return replace(finished_set(facts, root, pairs, anomalies), indivisible=indivisible)
 
 
 def _own_masks(folder: Path, uploaded: _Uploaded) -> Path | None:
@@ -121,7 +123,11 @@ def _with_masks(images: Iterable[Path], masks: Path, uploaded: _Uploaded) -> tup
     """Pair images with masks of their names; edge masks of Columbia keep their colour rule."""
     files = images_in(masks, *(folder_in(masks, name) for name in _SUBFOLDERS))
     pairing = _paired(images, files, uploaded)
-    pairs = [ImagePair(image, mask, authentic=False, kind=_kind(mask, uploaded)) for image, mask in pairing.matched]
+    casia = uploaded.original is CASIA_V1
+    pairs = [
+        ImagePair(image, mask, authentic=False, kind=_kind(mask, uploaded), group=casia_group(mask) if casia else "")
+        for image, mask in pairing.matched
+    ]
     if any(mask.stem.lower().endswith("_edgemask") for mask in files):
         return [replace(pair, mask_rule="green-over-red") for pair in pairs], unpaired(pairing)
     ruled, polarity = with_polarity(pairs, published="bright", otherwise="dark")

@@ -70,6 +70,8 @@ def test_layout_of_imdl_benco_is_read(tmp_path: Path) -> None:
     assert listed(loaded) == [("c8tf5mq_0.png", "c8tf5mq_0_mask.png", "")]
     assert named(loaded, "known-bad") == [("note", "00030_fake.jpg")]
     assert loaded.pairs[0].group == ""
+    assert "share an original is unknown" in loaded.indivisible
+    assert IMD2020.load(imd2020(tmp_path / "whole")).indivisible == ""
 
 
 def test_unpaired_files_are_named(tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from nclforensics.data.ground_truth import read_ground_truth
+from nclforensics.data.loaders.casia_names import casia_group
 from nclforensics.data.loaders.osn import OSN
 from nclforensics.errors import DatasetError
 from tests.data.loaders.miniatures import (
@@ -23,9 +24,6 @@ from tests.data.loaders.miniatures import (
 )
 from tests.data.loaders.miniatures_other import dso1, dso1_through
 from tests.factories import make_mask
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 DSO_PAIRS = [(f"splicing-{number}.jpg", f"splicing-{number}_gt.png", "splice") for number in ("01", "02", "100")]
 
@@ -118,6 +116,19 @@ def test_nist16_finds_its_masks_by_the_csv(tmp_path: Path) -> None:
         ("NC2016_2004.jpg", "NC2016_9003.png", "copy-move"),
     ]
     assert (loaded.pairs[0].group, loaded.pairs[0].mask_rule) == ("NC2016_1001", "dark-180")
+    assert loaded.indivisible == ""
+
+
+@pytest.mark.parametrize("own_masks", [True, False])
+def test_nist16_without_base_images_is_for_tests_only(tmp_path: Path, *, own_masks: bool) -> None:
+    """Whether its masks are beside it or those of a converted original."""
+    photos(tmp_path / "NIST_Facebook", "NC2016_2001.jpg")
+    if own_masks:
+        masks(tmp_path / "NIST_Facebook" / "NIST_GT", "NC2016_2001_gt.png")
+    else:
+        photos(tmp_path / "nist16" / "Tp", "NC2016_2001.jpg")
+        masks(tmp_path / "nist16" / "Gt", "NC2016_2001.png")
+    assert "base images" in OSN["nist16_facebook"].load(tmp_path).indivisible
 
 
 def test_casia_in_two_folders_with_masks_in_one(tmp_path: Path) -> None:
@@ -132,6 +143,9 @@ def test_casia_in_two_folders_with_masks_in_one(tmp_path: Path) -> None:
         (f"{copy_move}.jpg", f"{copy_move}_gt.png", "copy-move"),
         (f"{splice}.jpg", f"{splice}_gt.png", "splice"),
     ]
+    assert [pair.group for pair in loaded.pairs] == [casia_group(Path(name)) for name in (copy_move, splice)]
+    assert len({pair.group for pair in loaded.pairs}) == 2
+    assert loaded.indivisible == ""
 
 
 def test_casia_under_its_original_names(tmp_path: Path) -> None:
