@@ -222,8 +222,9 @@ def _check_target(target: Path, folder: ScanFolder, *, scan: set[Path], evidence
     if not os.path.exists(target):  # noqa: PTH110 - unlike Path.exists it never raises
         return
     # A photo may have been named by itself, and a link in an input folder may have led to photos elsewhere.
+    place = resolved(target)
     for photo in (Path(folder.document.working_folder, outcome.path) for outcome in folder.outcomes()):
-        if _is_same_file(target, photo) or is_inside(photo, target):
+        if _is_same_file(target, photo) or resolved(photo).is_relative_to(place):
             raise OutputError(f"The report {target} would replace {photo}, which is evidence. Choose another name.")
 
 

@@ -113,7 +113,7 @@ def plan_scan(
         _refuse_their_own_folder(images, out=out)
     _refuse_to_overwrite(images, seen, out=out)
     if force or resume:
-        _refuse_old_outputs(images, out=out)
+        _refuse_old_outputs(seen, out=out)
     _refuse_to_write_inside(images, folders, out=out)
     return ScanPlan(tuple(images), tuple(counts), out, force, resume, search.passed_over)
 
@@ -275,15 +275,14 @@ def _refuse_to_overwrite(images: list[PlannedImage], inputs: set[Path], *, out: 
                 )
 
 
-def _refuse_old_outputs(images: list[PlannedImage], *, out: Path) -> None:
+def _refuse_old_outputs(inputs: set[Path], *, out: Path) -> None:
     """Refuse outputs of a scan in the output folder as inputs: they are removed there before the first one is read."""
-    for image in images:
-        if isinstance(image.path, RemotePath):
-            continue
-        place = resolved(image.path)
-        if place.name.endswith(SUFFIXES) and is_inside(place, out):
+    named = {path for path in inputs if path.name.endswith(SUFFIXES) and not isinstance(path, RemotePath)}
+    folder = resolved(out)
+    for path in sorted(named):
+        if path.is_relative_to(folder):
             raise OutputError(
-                f"{image.path} is a result of a scan in {out}, whose results are replaced there. Choose another --out."
+                f"{path} is a result of a scan in {out}, whose results are replaced there. Choose another --out."
             )
 
 

@@ -77,14 +77,14 @@ class TiledPass:
         self._skip_halo = _round_up(cast("Encoder", network.encoder).fine_reach, network.stride)
         self.largest_whole = tile * tile
 
-    def write_scores(self, image: NDArray[np.uint8], logits: NDArray[np.float32]) -> Seen:
+    def write_scores(self, image: NDArray[np.uint8], score_map: NDArray[np.float32]) -> Seen:
         """Write the scores of an image, uint8 (H, W, 3), into a map of its size, in [0, 1]."""
-        sums, seen = self.write_logits(image, logits)
+        sums, seen = self.write_logits(image, score_map)
         image_logit = self._network.image_logit(None if sums is None else sums.float())
-        for start in range(0, len(logits), STRIP):  # in strips: the whole map may take gigabytes
-            strip = torch.from_numpy(logits[start : start + STRIP])[None, None].to(self._device)
-            scores = self._network.score_logits(strip, image_logit)[0, 0].sigmoid()
-            logits[start : start + STRIP] = scores.cpu().numpy()
+        for start in range(0, len(score_map), STRIP):  # in strips: the whole map may take gigabytes
+            logits = torch.from_numpy(score_map[start : start + STRIP])[None, None].to(self._device)
+            scores = self._network.score_logits(logits, image_logit)[0, 0].sigmoid()
+            score_map[start : start + STRIP] = scores.cpu().numpy()
         return seen
 
     def write_logits(self, image: NDArray[np.uint8], logits: NDArray[np.float32]) -> tuple[torch.Tensor | None, Seen]:
